@@ -1,0 +1,25 @@
+//go:build tools
+package tools
+import (
+ _ "github.com/spf13/cobra"
+ _ "github.com/klauspost/compress/zstd"
+ _ "modernc.org/sqlite"
+ _ "github.com/hashicorp/yamux"
+ _ "github.com/danielgtaylor/huma/v2"
+ _ "github.com/danielgtaylor/huma/v2/adapters/humago"
+ _ "github.com/creack/pty"
+ _ "github.com/miekg/dns"
+ _ "github.com/pelletier/go-toml/v2"
+ _ "github.com/rogpeppe/go-internal/testscript"
+ _ "pgregory.net/rapid"
+ _ "go.uber.org/goleak"
+ _ "github.com/google/go-cmp/cmp"
+ _ "golang.org/x/sys/unix"
+ _ "golang.org/x/term"
+ _ "golang.org/x/sync/errgroup"
+ _ "github.com/ulikunitz/xz"
+ _ "github.com/pierrec/lz4/v4"
+ _ "gvisor.dev/gvisor/pkg/tcpip/stack"
+ _ "gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+ _ "gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+)
