@@ -1,0 +1,83 @@
+//go:build smoke
+
+package smoke
+
+import (
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/banger-dev/banger/api"
+)
+
+// kill9 kills a process that banger reported as its own.
+func kill9(t *testing.T, pid int) {
+	t.Helper()
+	if pid <= 1 {
+		t.Fatalf("no process to kill: pid %d", pid)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatalf("kill %d: %v", pid, err)
+	}
+}
+
+// daemonPID asks the running daemon.
+func (b *banger) daemonPID() int {
+	b.t.Helper()
+	for _, line := range strings.Split(b.ok("daemon", "status"), "\n") {
+		if fields := strings.Fields(line); len(fields) == 2 && strings.EqualFold(strings.Trim(fields[0], ":"), "pid") {
+			pid, err := strconv.Atoi(fields[1])
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			return pid
+		}
+	}
+	b.t.Fatal("daemon status has no pid")
+	return 0
+}
+
+func daemonKillKeepsVM(t *testing.T, b *banger) {
+	vm := b.vm()
+	before := b.show(vm)
+	bootID := b.ok("vm", "exec", vm, "--", "cat", "/proc/sys/kernel/random/boot_id")
+	kill9(t, b.daemonPID())
+	after := b.show(vm) // starts a new daemon, which finds the shim again
+	if after.State != api.StateRunning || after.VMMPID != before.VMMPID || after.ShimPID != before.ShimPID {
+		t.Errorf("before %+v\nafter %+v", before, after)
+	}
+	if now := b.ok("vm", "exec", vm, "--", "cat", "/proc/sys/kernel/random/boot_id"); now != bootID {
+		t.Error("the VM was restarted")
+	}
+	b.ok("daemon", "stop")
+	if now := b.ok("vm", "exec", vm, "--", "cat", "/proc/sys/kernel/random/boot_id"); now != bootID {
+		t.Error("stopping the daemon restarted the VM")
+	}
+}
+
+func shimKill(t *testing.T, b *banger) {
+	vm := b.vm()
+	running := b.show(vm)
+	kill9(t, running.ShimPID)
+	if got := b.eventually(vm, api.StateFailed); got.Exit == nil || got.Exit.Reason != "shim-lost" {
+		t.Errorf("exit %+v", got.Exit)
+	}
+	if syscall.Kill(running.VMMPID, 0) == nil {
+		t.Error("the VMM outlived its shim")
+	}
+	b.ok("vm", "start", vm)
+	b.ok("vm", "exec", vm, "--", "true")
+}
+
+func vmmKill(t *testing.T, b *banger) {
+	vm := b.vm()
+	kill9(t, b.show(vm).VMMPID)
+	got := b.eventually(vm, api.StateFailed)
+	if got.Exit == nil || got.Exit.Reason != "crashed" || len(got.Exit.Console) == 0 {
+		t.Errorf("exit %+v", got.Exit)
+	}
+	b.fails(1, []string{vm}, "vm", "exec", vm, "--", "true")
+	b.ok("vm", "start", vm)
+	b.ok("vm", "exec", vm, "--", "true")
+}
