@@ -1,0 +1,83 @@
+package fsutil
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/banger-dev/banger/api"
+)
+
+// WriteAtomic makes path a file with the given content and mode. Whenever the power fails, path holds the old content
+// or the new.
+func WriteAtomic(path string, data []byte, mode fs.FileMode) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, NoSpace(err)), os.Remove(f.Name()))
+	}
+	return SyncDir(dir)
+}
+
+// SyncDir brings the entries of the directory path to disk.
+func SyncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}
+
+// Allocated returns the bytes that the file path occupies on disk.
+func Allocated(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, fmt.Errorf("measure file: %w", err)
+	}
+	return allocated(info), nil
+}
+
+// allocated counts st_blocks, whose unit is 512 bytes on every file system (stat(2)).
+func allocated(info fs.FileInfo) int64 { return info.Sys().(*syscall.Stat_t).Blocks * 512 }
+
+// FileInfo reads the file path and describes it. Path in the result is path as given.
+func FileInfo(path string) (api.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return api.File{}, fmt.Errorf("describe file: %w", err)
+	}
+	defer func() { _ = f.Close() }() // read-only
+	hash := sha256.New()
+	size, err := io.Copy(hash, f)
+	if err != nil {
+		return api.File{}, fmt.Errorf("describe file: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return api.File{}, fmt.Errorf("describe file: %w", err)
+	}
+	return api.File{Path: path, Size: size, Allocated: allocated(info), SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
+}
