@@ -1,0 +1,168 @@
+package shim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/banger-dev/banger/internal/errdefs"
+	"github.com/banger-dev/banger/internal/shim/control"
+	"github.com/banger-dev/banger/internal/vmm"
+)
+
+const (
+	startTimeout   = 90 * time.Second  // for the VMM, the probe of the accelerator included
+	bootTimeoutKVM = 60 * time.Second  // from the VMM's start until the guest is ready
+	bootTimeoutTCG = 120 * time.Second // software emulation, perhaps on a loaded host
+	signalGrace    = 20 * time.Second  // for the guest to end when the shim is told to by a signal
+)
+
+// run boots the machine, waits for its end and says how it went. The end of ctx asks for an orderly end, that of boot
+// calls the boot off.
+func (s *shim) run(ctx, boot context.Context) control.Exit {
+	defer context.AfterFunc(ctx, func() { s.stop(signalGrace) })()
+
+	machine, err := s.launch(boot)
+	if err != nil {
+		return s.verdict(bootError(s.board.get().Stage, err), vmm.Exit{At: time.Now()})
+	}
+	var wg sync.WaitGroup
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	wg.Go(func() { s.readConsole(machine.Console()) })
+	s.startNetwork(life, machine, &wg)
+	ready := make(chan error, 1)
+	wg.Go(func() { s.sessions(life, machine.Agent(), ready) })
+	if err = s.awaitReady(boot, machine, ready); err != nil {
+		if err := machine.Kill(); err != nil {
+			s.log.Error("cannot kill the vmm", "error", err)
+		}
+	}
+	<-machine.Done()
+	end()
+	wg.Wait()
+	s.at("ended")
+	return s.verdict(err, machine.Exit())
+}
+
+// launch starts the VMM.
+func (s *shim) launch(ctx context.Context) (vmm.Machine, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
+		errdefs.New(errdefs.ErrTimeout, "the vmm did not start within %s", startTimeout))
+	defer cancel()
+	driver, err := s.parts.Driver(s.spec)
+	if err != nil {
+		return nil, err
+	}
+	capabilities, err := driver.Describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.board.change(func(st *control.State) {
+		st.Driver, st.Accelerator, st.Reason = capabilities.Driver, capabilities.Accelerator, capabilities.Reason
+	})
+	machine, err := driver.Prepare(ctx, s.config())
+	if err != nil {
+		return nil, err
+	}
+	s.at("prepared")
+	s.wishes.set(machine)
+	if err := machine.Start(ctx); err != nil {
+		return nil, err
+	}
+	s.board.enter(control.StageKernel)
+	s.at("started")
+	s.recordProcesses(machine)
+	s.board.change(func(st *control.State) { st.VMMPID = machine.PID() })
+	return machine, nil
+}
+
+func (s *shim) config() vmm.Config {
+	return vmm.Config{
+		ID:      s.spec.ID,
+		Dir:     string(s.dir),
+		VCPU:    s.spec.VCPU,
+		Memory:  s.spec.Memory,
+		Kernel:  s.spec.Kernel,
+		Disks:   s.spec.Disks,
+		Network: s.networked(),
+		MAC:     s.spec.MAC,
+	}
+}
+
+// awaitReady waits until the guest has its identity. When it will not, the error says in which stage and why.
+func (s *shim) awaitReady(ctx context.Context, machine vmm.Machine, ready <-chan error) error {
+	limit := s.spec.BootTimeout
+	if limit == 0 {
+		limit = bootTimeoutTCG
+		if s.board.get().Accelerator == "kvm" {
+			limit = bootTimeoutKVM
+		}
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var err error
+	select {
+	case err = <-ready:
+	case <-machine.Done():
+		err = errdefs.New(errdefs.ErrUnavailable, "the machine ended")
+	case <-timer.C:
+		err = errdefs.New(errdefs.ErrTimeout, "the guest was not ready within %s", limit)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	return bootError(s.board.get().Stage, err)
+}
+
+// bootError says in which stage a boot failed.
+func bootError(stage string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("boot stage %s: %w", stage, err)
+}
+
+// readConsole reads the console to its end, which comes with the machine's.
+func (s *shim) readConsole(r io.Reader) {
+	if _, err := io.Copy(s.console, r); err != nil {
+		s.log.Warn("console ended early", "error", err)
+	}
+}
+
+func (s *shim) networked() bool { return s.spec.Net != "none" }
+
+// startNetwork serves the guest's link. A network that fails is reported and does not end the VM.
+func (s *shim) startNetwork(life context.Context, machine vmm.Machine, wg *sync.WaitGroup) {
+	if !s.networked() {
+		return
+	}
+	network, err := s.parts.Network(machine.Network(), s.spec, s.log)
+	if err != nil {
+		s.log.Error("network does not start", "error", err)
+		s.board.warn("the vm has no network: " + err.Error())
+		return
+	}
+	wg.Go(func() {
+		select {
+		case <-network.Done():
+			if life.Err() == nil && !isDone(machine.Done()) {
+				s.log.Error("network ended before the vm")
+				s.board.warn("the vm has lost its network; restart it")
+			}
+		case <-life.Done():
+		}
+		if err := network.Close(); err != nil {
+			s.log.Warn("network did not close", "error", err)
+		}
+	})
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
