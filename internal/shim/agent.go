@@ -25,7 +25,7 @@ const (
 // sessions keeps a session with the agent for as long as the port is open. The outcome of the first goes to ready.
 func (s *shim) sessions(ctx context.Context, port net.Conn, ready chan<- error) {
 	for failures := 0; ; {
-		agent, err := s.parts.Connect(ctx, port)
+		agent, err := s.connect(ctx, port)
 		if err != nil {
 			if ctx.Err() != nil || portClosed(err) {
 				return
@@ -59,6 +59,14 @@ func (s *shim) sessions(ctx context.Context, port net.Conn, ready chan<- error) 
 			s.log.Debug("agent session did not close", "error", err)
 		}
 	}
+}
+
+func (s *shim) connect(ctx context.Context, port net.Conn) (Agent, error) {
+	session, err := newPortSession(port)
+	if err != nil {
+		return nil, err
+	}
+	return s.parts.Connect(ctx, session)
 }
 
 func waitEither(ctx context.Context, agent Agent) {
@@ -108,7 +116,8 @@ func (s *shim) identity() proto.Identity {
 	id.Entropy = make([]byte, entropyBytes)
 	_, _ = rand.Read(id.Entropy) // crypto/rand.Read never fails
 	if s.networked() {
-		id.Network = s.parts.Guest()
+		network := s.parts.Guest()
+		id.Network = &network
 	}
 	return id
 }

@@ -16,6 +16,7 @@ const (
 	startTimeout   = 90 * time.Second  // for the VMM, the probe of the accelerator included
 	bootTimeoutKVM = 60 * time.Second  // from the VMM's start until the guest is ready
 	bootTimeoutTCG = 120 * time.Second // software emulation, perhaps on a loaded host
+	linkGrace      = 2 * time.Second   // between the end of the link and that of the machine
 	signalGrace    = 20 * time.Second  // for the guest to end when the shim is told to by a signal
 )
 
@@ -144,25 +145,27 @@ func (s *shim) startNetwork(life context.Context, machine vmm.Machine, wg *sync.
 		return
 	}
 	wg.Go(func() {
-		select {
-		case <-network.Done():
-			if life.Err() == nil && !isDone(machine.Done()) {
-				s.log.Error("network ended before the vm")
-				s.board.warn("the vm has lost its network; restart it")
-			}
-		case <-life.Done():
-		}
+		s.watchNetwork(life, network)
 		if err := network.Close(); err != nil {
-			s.log.Warn("network did not close", "error", err)
+			s.log.Warn("network ended with an error", "error", err)
 		}
 	})
 }
 
-func isDone(c <-chan struct{}) bool {
+// watchNetwork returns when the network or the machine has ended. The link of a machine that ends may end a little
+// sooner than the machine; only one that stays away is worth a warning.
+func (s *shim) watchNetwork(life context.Context, network Network) {
 	select {
-	case <-c:
-		return true
-	default:
-		return false
+	case <-life.Done():
+		return
+	case <-network.Done():
+	}
+	timer := time.NewTimer(linkGrace)
+	defer timer.Stop()
+	select {
+	case <-life.Done():
+	case <-timer.C:
+		s.log.Error("network ended before the vm")
+		s.board.warn("the vm has lost its network; restart it")
 	}
 }

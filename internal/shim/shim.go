@@ -29,7 +29,7 @@ type Parts struct {
 	// Network begins to serve the guest's link by the spec's policy.
 	Network func(link net.Conn, spec control.Spec, log *slog.Logger) (Network, error)
 	// Guest returns what the guest is told about its network.
-	Guest func() *proto.Network
+	Guest func() proto.Network
 	// At, which may be nil, is called when the shim has come to a point; crash tests end the process there.
 	At func(point string)
 }
