@@ -1,0 +1,131 @@
+package ext4
+
+import (
+	"path"
+	"strings"
+
+	"github.com/banger-dev/banger/internal/errdefs"
+)
+
+// checkPath returns p with the root as "".
+func checkPath(p string) (string, error) {
+	if p == "" || p == "." {
+		return "", nil
+	}
+	if p != path.Clean(p) || p[0] == '/' || p == ".." || strings.HasPrefix(p, "../") || strings.Contains(p, "\x00") {
+		return "", errdefs.New(errdefs.ErrInvalid, "path %q is not clean and relative", p)
+	}
+	for name := range strings.SplitSeq(p, "/") {
+		if len(name) > maxName {
+			return "", errdefs.New(errdefs.ErrInvalid, "name %q is longer than %d bytes", name, maxName)
+		}
+	}
+	return p, nil
+}
+
+// find returns the inode at p, which is checked.
+func (w *Writer) find(p string) (uint32, bool) {
+	ino := uint32(rootIno)
+	if p == "" {
+		return ino, true
+	}
+	for name := range strings.SplitSeq(p, "/") {
+		d := w.nodes.get(ino).dir
+		if d == nil {
+			return 0, false
+		}
+		next, ok := d.names[name]
+		if !ok {
+			return 0, false
+		}
+		ino = next
+	}
+	return ino, true
+}
+
+// parent returns the directory that p, checked and not the root, is in, and p's last name. Missing directories are
+// made.
+func (w *Writer) parent(p string) (uint32, string, error) {
+	ino := uint32(rootIno)
+	rest := p
+	for {
+		name, after, more := strings.Cut(rest, "/")
+		if !more {
+			return ino, name, nil
+		}
+		next, ok := w.nodes.get(ino).dir.names[name]
+		if !ok {
+			n := node{mode: modeDir | 0o755, kind: Directory}
+			n.setTime(w.o.Epoch, w.o.Epoch)
+			var err error
+			if next, err = w.attach(ino, name, n); err != nil {
+				return 0, "", err
+			}
+		}
+		if w.nodes.get(next).dir == nil {
+			return 0, "", errdefs.New(errdefs.ErrInvalid, "%q is not a directory", strings.TrimSuffix(p, "/"+after))
+		}
+		ino, rest = next, after
+	}
+}
+
+// attach puts a new node into the directory dir, where name must be free.
+func (w *Writer) attach(dir uint32, name string, n node) (uint32, error) {
+	if n.kind == Directory {
+		n.dir = newDirectory(dir)
+	} else {
+		n.links = 1
+	}
+	if uint64(w.nodes.next()) > w.maxInodes {
+		return 0, errdefs.New(errdefs.ErrExhausted, "no free inode in a file system of %d", w.maxInodes)
+	}
+	ino := w.nodes.put(n)
+	parent := w.nodes.get(dir).dir
+	if n.kind == Directory {
+		parent.subdirs++
+	}
+	parent.names[strings.Clone(name)] = ino // not a part of a whole path, which would stay in memory
+	return ino, nil
+}
+
+// detach removes name from the directory dir, with all below it.
+func (w *Writer) detach(dir uint32, name string) error {
+	d := w.nodes.get(dir).dir
+	ino := d.names[name]
+	n := w.nodes.get(ino)
+	if n.dir != nil {
+		for _, child := range n.dir.sorted() { // sorted, because freed inodes are used again in that order
+			if err := w.detach(ino, child); err != nil {
+				return err
+			}
+		}
+		d.subdirs--
+	}
+	delete(d.names, name)
+	if n.links > 1 {
+		n.links--
+		return nil
+	}
+	if err := w.discardNode(n); err != nil {
+		return err
+	}
+	w.nodes.drop(ino)
+	return nil
+}
+
+// discardNode frees the blocks of n.
+func (w *Writer) discardNode(n *node) error {
+	for _, e := range n.extents {
+		if err := w.release(run{e.start, uint64(e.n)}); err != nil {
+			return err
+		}
+	}
+	n.extents = nil
+	return w.dropAttrs(n.attrs)
+}
+
+// release frees blocks, which read as zeros from then on.
+func (w *Writer) release(r run) error {
+	w.alloc.free(r)
+	return w.dev.discard(r.start, r.n)
+}
