@@ -58,11 +58,13 @@ type Machine interface {
 	// When it fails, or ctx ends before it returns, no process is left.
 	// The end of ctx after Start has returned does not end the machine. The VMM dies with the calling process.
 	Start(ctx context.Context) error
-	// Agent is the stream to the guest's port proto.Port. Valid after Start. Closed by the machine when it ends.
+	// Agent is the stream to the guest's port proto.Port. Valid after Start. When the machine has ended, reads give
+	// what is left and then io.EOF, and the stream closes itself.
 	Agent() net.Conn
 	// Console is what the guest writes to its console. It ends with EOF when the machine ends. It must be read.
 	Console() io.Reader
 	// Network carries Ethernet frames, each preceded by its length as a big-endian uint32. Nil without Config.Network.
+	// It ends like Agent.
 	Network() net.Conn
 	// Pause stops the guest's CPUs; Resume lets them run again. Both are idempotent.
 	Pause(ctx context.Context) error
@@ -94,5 +96,6 @@ const (
 	CausePoweroff Cause = "poweroff" // the guest powered itself off
 	CauseReboot   Cause = "reboot"   // the guest asked for a reset; machines do not reset by themselves
 	CauseKilled   Cause = "killed"   // by Kill
+	CausePanic    Cause = "panic"    // the guest's kernel panicked; Detail is its message
 	CauseCrashed  Cause = "crashed"  // the VMM ended by itself otherwise
 )
