@@ -48,7 +48,7 @@ func read(tree fs.FS, file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	for _, s := range suffixes {
 		if !strings.HasSuffix(file, s.suffix) {
 			continue

@@ -35,7 +35,7 @@ type trieValue struct {
 
 // insert adds a value to a key. Keys are 7-bit and have no NUL; see clean.
 func (t *trie) insert(key, text string, priority int) {
-	value := trieValue{priority: uint32(priority), text: text} //nolint:gosec // bounded by maxModules
+	value := trieValue{priority: uint32(priority), text: text}
 	node := &t.root
 	for {
 		common := commonPrefix(node.prefix, key)
@@ -110,7 +110,7 @@ func (n *trieNode) encode(out []byte) ([]byte, uint32) {
 			offsets = append(offsets, at)
 		}
 	}
-	at := uint32(len(out) & trieOffsetMax) //nolint:gosec // the caller checks the length
+	at := uint32(len(out) & trieOffsetMax)
 	if n.prefix != "" {
 		out = append(append(out, n.prefix...), 0)
 		at |= triePrefix
@@ -136,7 +136,7 @@ func (n *trieNode) encodeValues(out []byte) []byte {
 		}
 		return strings.Compare(a.text, b.text)
 	})
-	out = binary.BigEndian.AppendUint32(out, uint32(len(n.values))) //nolint:gosec // bounded by maxModules
+	out = binary.BigEndian.AppendUint32(out, uint32(len(n.values)))
 	for _, v := range n.values {
 		out = binary.BigEndian.AppendUint32(out, v.priority)
 		out = append(append(out, v.text...), 0)
