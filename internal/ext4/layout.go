@@ -102,9 +102,12 @@ func planFixed(o Options) (*layout, error) {
 }
 
 // reservedFor returns how many blocks to keep for the descriptors of groups that may be added: enough to grow 1024
-// times, the same as mke2fs.
+// times, as mke2fs does, but beyond 1 TiB only 16 times, because each of these blocks is written. Linux can grow the
+// file system further without them (meta_bg).
 func reservedFor(blocks, descBlocks uint64) uint64 {
-	most := ceilDiv(min(blocks*1024, maxBlocks), blocksPerGroup*descPerBlock)
+	const tebi = 1 << 40 / blockSize
+	grown := min(blocks*1024, max(tebi, blocks*16), maxBlocks)
+	most := ceilDiv(grown, blocksPerGroup*descPerBlock)
 	return min(most-min(most, descBlocks), maxReserved)
 }
 

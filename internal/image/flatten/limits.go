@@ -1,0 +1,87 @@
+package flatten
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/banger-dev/banger/internal/errdefs"
+)
+
+// Limits bound what an archive may ask for. Zero fields mean the defaults.
+type Limits struct {
+	Entries int   // each costs memory while the archive is read, up to about 1 KiB; default 1 Mi
+	Bytes   int64 // of file content, holes included; default 128 GiB
+}
+
+const (
+	defaultEntries = 1 << 20
+	defaultBytes   = 128 << 30
+	maxPath        = 4096 // bytes, as the kernel's PATH_MAX
+	maxPadding     = 1 << 20
+	maxWarnings    = 100
+)
+
+func (l Limits) orDefault() Limits {
+	if l.Entries <= 0 {
+		l.Entries = defaultEntries
+	}
+	if l.Bytes <= 0 {
+		l.Bytes = defaultBytes
+	}
+	return l
+}
+
+// drain reads what follows the end of an archive, so that whoever writes it can finish.
+func drain(r io.Reader) error {
+	n, err := io.Copy(io.Discard, io.LimitReader(r, maxPadding))
+	if err != nil {
+		return fmt.Errorf("read archive after its end: %w", err)
+	}
+	if n == maxPadding {
+		return errdefs.New(errdefs.ErrInvalid, "more than %d bytes follow the archive's end", maxPadding)
+	}
+	return nil
+}
+
+// contextReader stops reading when its context ends.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // lives as long as one call of Tar
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := context.Cause(c.ctx); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// warnings collects different sentences, but not without bound.
+type warnings struct {
+	texts   []string
+	known   map[string]bool
+	omitted int
+}
+
+func (w *warnings) add(text string) {
+	if w.known[text] {
+		return
+	}
+	if len(w.texts) >= maxWarnings {
+		w.omitted++
+		return
+	}
+	if w.known == nil {
+		w.known = make(map[string]bool)
+	}
+	w.known[text] = true
+	w.texts = append(w.texts, text)
+}
+
+func (w *warnings) list() []string {
+	if w.omitted == 0 {
+		return w.texts
+	}
+	return append(w.texts, fmt.Sprintf("%d more warnings", w.omitted))
+}
