@@ -92,7 +92,9 @@ func run(t *testing.T, c *guest.Client, req proto.ExecRequest, stdin io.Reader) 
 	return result{s, out.String(), errOut.String()}
 }
 
-func sh(script string) proto.ExecRequest { return proto.ExecRequest{Command: []string{"sh", "-c", script}} }
+func sh(script string) proto.ExecRequest {
+	return proto.ExecRequest{Command: []string{"sh", "-c", script}}
+}
 
 func TestExec(t *testing.T) {
 	dir := t.TempDir()

@@ -14,14 +14,15 @@ import (
 )
 
 // The line between host and guest has no connections: either end may restart and leave bytes of an old session in it.
-// So a session begins with three lines, each a NUL, a word, the agent's nonce of 32 hexadecimal digits and a newline:
+// So a session begins with lines, each a NUL, a word, a nonce of 32 hexadecimal digits and a newline:
 //
-//	agent: \x00BANGER-AGENT/1 <nonce>\n   repeated until the host answers
-//	host:  \x00BANGER-HOST/1 <nonce>\n    to each of them
-//	agent: \x00BANGER-READY/1 <nonce>\n   once; from here on the bytes are the session's
+//	host:  \x00BANGER-HOST/1 000...0\n   once; an agent that is still in an old session takes offence and greets
+//	agent: \x00BANGER-AGENT/1 <nonce>\n  its own nonce, repeated until the host answers
+//	host:  \x00BANGER-HOST/1 <nonce>\n   once
+//	agent: \x00BANGER-READY/1 <nonce>\n  once; from here on the bytes are the session's
 //
-// Each side skips whatever else it reads. The third line is what lets the host tell repeated hellos, which may still
-// be on their way when its answer is, from the session.
+// Each side skips whatever else it reads. The last line is what lets the host tell repeated hellos, which may still be
+// on their way when its answer is, from the session.
 const (
 	wordAgent = "BANGER-AGENT/1"
 	wordHost  = "BANGER-HOST/1"
@@ -97,11 +98,19 @@ type buffered struct {
 
 func (b *buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
-// interruptible runs f, whose reads and writes on c fail as soon as ctx ends.
+// interruptible runs f, whose reads and writes on c fail as soon as ctx ends. An earlier deadline of c is lifted.
 func interruptible(ctx context.Context, c Conn, f func() error) error {
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		_ = c.SetDeadline(time.Unix(1, 0)) // fails when c is closed, and then f fails without it
+	})
 	err := f()
 	if !stop() {
+		<-interrupted
 		return context.Cause(ctx)
 	}
 	if err != nil {
@@ -110,7 +119,8 @@ func interruptible(ctx context.Context, c Conn, f func() error) error {
 	return c.SetDeadline(time.Time{})
 }
 
-// HostHandshake waits for an agent on c and agrees with it on a session. When it fails c may be used for another try.
+// HostHandshake waits for an agent on c and agrees with it on a session. When it fails, and c is still open, it may be
+// called again. The line must not be in use by a session on this side.
 func HostHandshake(ctx context.Context, c Conn) (Conn, error) {
 	b := &buffered{Conn: c, r: bufio.NewReader(c)}
 	err := interruptible(ctx, c, func() error { return hostLines(b) })
@@ -121,6 +131,21 @@ func HostHandshake(ctx context.Context, c Conn) (Conn, error) {
 }
 
 func hostLines(b *buffered) error {
+	// The agent may be about to write, too, and on an unbuffered line neither would then read.
+	reset := make(chan error, 1)
+	go func() { reset <- writeLine(b, wordHost, strings.Repeat("0", nonceLen)) }()
+	err := awaitReady(b, reset)
+	if err != nil {
+		_ = b.SetDeadline(time.Unix(1, 0))
+	}
+	if resetErr := <-reset; err == nil {
+		err = resetErr
+	}
+	return err
+}
+
+// awaitReady answers hellos until an agent is ready. It writes once it has heard from reset.
+func awaitReady(b *buffered, reset chan error) error {
 	s := &lineScanner{r: b.r}
 	answered := ""
 	for {
@@ -128,16 +153,21 @@ func hostLines(b *buffered) error {
 		if err != nil {
 			return err
 		}
-		switch word {
-		case wordAgent:
+		switch {
+		case word == wordReady && nonce == answered:
+			return nil
+		case word == wordAgent && nonce != answered:
+			if answered == "" {
+				err := <-reset
+				reset <- err
+				if err != nil {
+					return err
+				}
+			}
 			if err := writeLine(b, wordHost, nonce); err != nil {
 				return err
 			}
 			answered = nonce
-		case wordReady:
-			if nonce == answered {
-				return nil
-			}
 		}
 	}
 }
