@@ -1,6 +1,7 @@
 package fsutil
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -64,16 +65,24 @@ func Allocated(path string) (int64, error) {
 func allocated(info fs.FileInfo) int64 { return info.Sys().(*syscall.Stat_t).Blocks * 512 }
 
 // FileInfo reads the file path and describes it. Path in the result is path as given.
-func FileInfo(path string) (api.File, error) {
+func FileInfo(path string) (api.File, error) { return Describe(context.Background(), path) }
+
+// Describe is FileInfo that gives up with ctx.
+func Describe(ctx context.Context, path string) (api.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return api.File{}, fmt.Errorf("describe file: %w", err)
 	}
 	defer func() { _ = f.Close() }() // read-only
 	hash := sha256.New()
-	size, err := io.Copy(hash, f)
+	size, err := io.Copy(hash, readerFunc(func(p []byte) (int, error) {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		return f.Read(p)
+	}))
 	if err != nil {
-		return api.File{}, fmt.Errorf("describe file: %w", err)
+		return api.File{}, fmt.Errorf("describe file %s: %w", path, err)
 	}
 	info, err := f.Stat()
 	if err != nil {
@@ -81,3 +90,7 @@ func FileInfo(path string) (api.File, error) {
 	}
 	return api.File{Path: path, Size: size, Allocated: allocated(info), SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

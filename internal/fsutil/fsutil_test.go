@@ -2,6 +2,7 @@ package fsutil
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -172,5 +173,15 @@ func TestFileInfo(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestDescribeGivesUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	sparse(t, path, 1<<40)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Describe(ctx, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }

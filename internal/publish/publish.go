@@ -83,6 +83,15 @@ func (s *Staging) Dir() string { return s.dir }
 // Path returns where the file name belongs while it is made.
 func (s *Staging) Path(name string) string { return filepath.Join(s.dir, name) }
 
+// Sync brings everything in the directory to disk, so that a Publish that follows has little left to do. A caller that
+// publishes under a lock calls it before.
+func (s *Staging) Sync() error {
+	if err := syncTree(s.dir); err != nil {
+		return fmt.Errorf("sync %s: %w", s.dir, fsutil.NoSpace(err))
+	}
+	return nil
+}
+
 // Publish brings everything in the directory to disk and renames the directory to target, on the same file system,
 // durably. It fails with errdefs.ErrExists when target is there. After a failure the caller calls Discard.
 func (s *Staging) Publish(target string) error {
