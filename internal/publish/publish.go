@@ -4,18 +4,24 @@
 package publish
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/fsutil"
+	"github.com/banger-dev/banger/internal/userns"
 )
+
+// removal bounds how long the removal of one tree may take.
+const removal = time.Minute
 
 // Staging is a directory of one process, which holds a flock on it for as long as it works in it.
 type Staging struct {
@@ -207,17 +213,18 @@ func sweep(path string, dir bool) (removed bool, err error) {
 	return err == nil, err
 }
 
-// removeAll removes a tree even when directories in it lack the permissions that takes.
+// removeAll removes a tree even when directories in it lack the permissions that takes, or belong to subordinate users.
 func removeAll(path string) error {
-	err := os.RemoveAll(path)
-	if err == nil || !errors.Is(err, fs.ErrPermission) {
+	if err := os.RemoveAll(path); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	walkErr := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
-			return os.Chmod(p, 0o700)
+			_ = os.Chmod(p, 0o700) // what cannot be changed is another user's
 		}
-		return nil // RemoveAll below says what is wrong
+		return nil // the removal says what is wrong
 	})
-	return errors.Join(walkErr, os.RemoveAll(path))
+	ctx, cancel := context.WithTimeout(context.Background(), removal)
+	defer cancel()
+	return errors.Join(err, userns.RemoveAll(ctx, path))
 }

@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,19 +29,23 @@ const ids = 65535
 const lastCapability = 40
 
 // Cmd is a program that runs as process 1 of its namespaces: when it ends, or is killed, the kernel kills all that it
-// has started. It is also killed when this process ends.
+// has started. It is also killed when this process ends. The exported fields mean what those of exec.Cmd do.
 type Cmd struct {
-	*exec.Cmd
+	Env            []string
+	Dir            string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	cmd  *exec.Cmd
 	done chan error
 }
 
-// Command prepares a program. When ctx ends it is killed. Its fields may be set as those of an exec.Cmd, but for
-// ExtraFiles and SysProcAttr; pipes of the exec package may not be used, as Wait is already running.
+// Command prepares a program. When ctx ends it is killed.
 func Command(ctx context.Context, name string, args ...string) *Cmd {
 	// The shell waits until the ids are mapped: only then is it root, and an exec away from its capabilities.
 	wait := []string{"-c", `read -r _ <&3 && exec 3<&- "$@"`, "sh", name}
-	c := &Cmd{Cmd: exec.CommandContext(ctx, "/bin/sh", append(wait, args...)...), done: make(chan error, 1)}
-	c.WaitDelay = 5 * time.Second // no more than to copy what is in a pipe: no process is left to write to it
+	c := &Cmd{cmd: exec.CommandContext(ctx, "/bin/sh", append(wait, args...)...), done: make(chan error, 1)}
+	c.cmd.WaitDelay = 5 * time.Second // enough to copy what is in a pipe: no process is left to write to it
 	return c
 }
 
@@ -48,6 +55,7 @@ func (c *Cmd) Start() error {
 	if err != nil {
 		return err
 	}
+	c.cmd.Env, c.cmd.Dir, c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = c.Env, c.Dir, c.Stdin, c.Stdout, c.Stderr
 	started := make(chan error)
 	go func() {
 		// The kernel sends Pdeathsig when the thread that started the child ends, so this one is kept until it has.
@@ -56,7 +64,7 @@ func (c *Cmd) Start() error {
 		err := c.start(m)
 		started <- err
 		if err == nil {
-			c.done <- c.Cmd.Wait()
+			c.done <- c.cmd.Wait()
 		}
 	}()
 	return <-started
@@ -64,6 +72,14 @@ func (c *Cmd) Start() error {
 
 // Wait returns when the program and all that it started have ended. It is called once after Start.
 func (c *Cmd) Wait() error { return <-c.done }
+
+// Kill ends the program and all that it has started. Wait returns soon after. It does nothing after the end.
+func (c *Cmd) Kill() error {
+	if err := c.cmd.Process.Kill(); !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
 
 // Run starts the program and waits for it.
 func (c *Cmd) Run() error {
@@ -79,30 +95,30 @@ func (c *Cmd) start(m *mapping) error {
 		return err
 	}
 	defer func() { _ = open.Close() }() // closing it unused ends the shell
-	c.ExtraFiles = []*os.File{gate}
-	c.SysProcAttr = &syscall.SysProcAttr{
+	c.cmd.ExtraFiles = []*os.File{gate}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   unix.CLONE_NEWPID,
 		Unshareflags: unix.CLONE_NEWNS, // makes all mounts private, unlike a clone flag
 		Pdeathsig:    unix.SIGKILL,
 	}
 	if m != nil {
-		c.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		c.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
 		// Ambient capabilities outlive the exec of a shell that is nobody yet. Were they to grow by the exec after
 		// that, the kernel would forget Pdeathsig.
 		for capability := range uintptr(lastCapability + 1) {
-			c.SysProcAttr.AmbientCaps = append(c.SysProcAttr.AmbientCaps, capability)
+			c.cmd.SysProcAttr.AmbientCaps = append(c.cmd.SysProcAttr.AmbientCaps, capability)
 		}
 	}
-	err = c.Cmd.Start()
+	err = c.cmd.Start()
 	_ = gate.Close() // the child has its own
 	if err != nil {
 		return refused(err)
 	}
-	if err = m.apply(c.Process.Pid); err == nil {
+	if err = m.apply(c.cmd.Process.Pid); err == nil {
 		_, err = open.WriteString("\n")
 	}
 	if err != nil {
-		return errors.Join(err, c.Process.Kill(), ignoreExit(c.Cmd.Wait()))
+		return errors.Join(err, c.cmd.Process.Kill(), ignoreExit(c.cmd.Wait()))
 	}
 	return nil
 }
@@ -156,6 +172,21 @@ func (m *mapping) apply(pid int) error {
 func Check(ctx context.Context) error {
 	if err := Command(ctx, "true").Run(); err != nil {
 		return fmt.Errorf("run as root of a user namespace: %w", err)
+	}
+	return nil
+}
+
+// RemoveAll removes a tree as os.RemoveAll does, also when files in it belong to the caller's subordinate users.
+func RemoveAll(ctx context.Context, dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	var out strings.Builder
+	c := Command(ctx, "rm", "-rf", "--one-file-system", "--", dir)
+	c.Stderr = &out
+	if e := c.Run(); e != nil {
+		return errors.Join(err, fmt.Errorf("remove %s as root of a user namespace: %w: %.200s", dir, e, out.String()))
 	}
 	return nil
 }

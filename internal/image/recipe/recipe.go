@@ -1,0 +1,28 @@
+// Package recipe makes root file systems on this machine, each as one uncompressed tar stream.
+package recipe
+
+import (
+	"context"
+	"io"
+
+	"github.com/banger-dev/banger/api"
+)
+
+// Recipe is one way to make a root file system.
+type Recipe interface {
+	// Name is the recipe's name, and that of images made by it unless they are given another.
+	Name() string
+	// Config is the configuration of its images.
+	Config() api.ImageConfig
+	// Open begins to make the file system. Temporary files are made below scratch only, which the caller removes, and
+	// which is private to this call. When ctx ends, all work ends and Read fails.
+	Open(ctx context.Context, scratch string) (Stream, error)
+}
+
+// Stream is a tar archive that is being made.
+type Stream interface {
+	io.Reader
+	// Close ends all work. It returns the error with which the work failed, if it did, whatever was read. It must be
+	// called, and the archive counts only when it returns nil.
+	Close() error
+}
