@@ -1,41 +1,67 @@
 package network
 
 import (
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// discardPort is never sent to; connecting a datagram socket only looks up the route.
-const discardPort = 9
+// hostOwns tells whether packets to addr would end up at this host now, or be broadcast by it. It asks the kernel's routing table
+// (rtnetlink(7)), which also knows addresses that no list of interfaces has.
+func hostOwns(addr netip.Addr) (bool, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return false, os.NewSyscallError("netlink socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written that could be lost
+	if err := unix.Sendto(fd, routeRequest(addr), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return false, os.NewSyscallError("netlink send", err)
+	}
+	reply := make([]byte, os.Getpagesize())
+	n, _, err := unix.Recvfrom(fd, reply, 0)
+	if err != nil {
+		return false, os.NewSyscallError("netlink receive", err)
+	}
+	return routeIsLocal(reply[:n])
+}
 
-// hostOwns tells whether addr is one of this host's addresses now. The kernel gives a packet to one of its own
-// addresses that address as its source too, so a route lookup answers, without a list that could be out of date.
-// What has no route is not the host's.
-func hostOwns(addr netip.Addr) bool {
-	domain := unix.AF_INET6
+// routeRequest is RTM_GETROUTE: an nlmsghdr, an rtmsg and the destination as an attribute.
+func routeRequest(addr netip.Addr) []byte {
+	raw := addr.AsSlice()
+	size := unix.SizeofNlMsghdr + unix.SizeofRtMsg + unix.SizeofRtAttr + len(raw)
+	m := make([]byte, size)
+	binary.NativeEndian.PutUint32(m[0:], uint32(size))
+	binary.NativeEndian.PutUint16(m[4:], unix.RTM_GETROUTE)
+	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST)
+	rtmsg := m[unix.SizeofNlMsghdr:]
+	rtmsg[0] = unix.AF_INET6
 	if addr.Is4() {
-		domain = unix.AF_INET
+		rtmsg[0] = unix.AF_INET
 	}
-	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return false
+	rtmsg[1] = byte(addr.BitLen())
+	attr := rtmsg[unix.SizeofRtMsg:]
+	binary.NativeEndian.PutUint16(attr[0:], uint16(unix.SizeofRtAttr+len(raw)))
+	binary.NativeEndian.PutUint16(attr[2:], unix.RTA_DST)
+	copy(attr[unix.SizeofRtAttr:], raw)
+	return m
+}
+
+func routeIsLocal(reply []byte) (bool, error) {
+	const typeOffset = unix.SizeofNlMsghdr + 7 // of rtm_type
+	if len(reply) < unix.SizeofNlMsghdr+4 {
+		return false, errors.New("netlink reply is cut off")
 	}
-	defer func() { _ = unix.Close(fd) }() // nothing was written
-	if err := unix.Connect(fd, sockaddr(netip.AddrPortFrom(addr, discardPort))); err != nil {
-		return false
-	}
-	local, err := unix.Getsockname(fd)
-	if err != nil {
-		return false
-	}
-	switch l := local.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrFrom4(l.Addr) == addr
-	case *unix.SockaddrInet6:
-		return netip.AddrFrom16(l.Addr) == addr
+	switch kind := binary.NativeEndian.Uint16(reply[4:]); kind {
+	case unix.NLMSG_ERROR: // no route, and so not the host's; the attempt to connect will say so
+		return false, nil
+	case unix.RTM_NEWROUTE:
+		return len(reply) <= typeOffset || reply[typeOffset] != unix.RTN_UNICAST, nil
 	default:
-		return false
+		return false, fmt.Errorf("netlink reply of type %d", kind)
 	}
 }
 

@@ -190,8 +190,12 @@ type outbound struct {
 // decide judges a flow, once, with what the pure policy leaves to the host's state.
 func (o *outbound) decide(protocol Protocol, dst netip.AddrPort) Verdict {
 	v := o.policy.Decide(protocol, dst)
-	if v.Action == Dial && v.Public && hostOwns(v.Addr.Addr()) {
-		v = deny("an address of this host")
+	if v.Action == Dial && v.Public {
+		if own, err := hostOwns(v.Addr.Addr()); err != nil {
+			v = deny("cannot tell whether it is an address of this host: " + err.Error())
+		} else if own {
+			v = deny("an address of this host")
+		}
 	}
 	if v.Action == Deny {
 		o.log.Debug("flow denied", "protocol", protocol, "destination", dst, "reason", v.Reason)
