@@ -54,7 +54,7 @@ type Result struct {
 
 // Probe runs a small guest under KVM in a process of its own, for a second at most.
 func Probe(ctx context.Context, cacheDir string) Result {
-	early, ok := openable()
+	early, ok := openable(device)
 	if !ok {
 		return early // costs nothing, and changes when the user joins a group
 	}

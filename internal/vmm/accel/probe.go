@@ -51,7 +51,7 @@ func child() int {
 }
 
 // openable reports whether there is a KVM that this user may open; if not, the result says why.
-func openable() (Result, bool) {
+func openable(device string) (Result, bool) {
 	f, err := os.OpenFile(device, os.O_RDWR, 0)
 	if err == nil {
 		_ = f.Close()

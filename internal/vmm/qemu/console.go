@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"regexp"
+
+	"github.com/banger-dev/banger/internal/vmm/child"
 )
 
 // consoleTail is how much of the console is kept to find a panic in. A panic with its register dump and stack is
@@ -13,14 +15,14 @@ const consoleTail = 32 << 10
 // console passes on what the guest writes, and keeps the end.
 type console struct {
 	reader *io.PipeReader
-	tail   *ring
+	tail   *child.Ring
 	ended  chan struct{} // closed after the last byte was read from the VMM
 }
 
 // newConsole starts a goroutine that ends with from.
 func newConsole(from io.Reader) *console {
 	r, w := io.Pipe()
-	c := &console{reader: r, tail: newRing(consoleTail), ended: make(chan struct{})}
+	c := &console{reader: r, tail: child.NewRing(consoleTail), ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)
 		_, err := io.Copy(w, io.TeeReader(from, c.tail))

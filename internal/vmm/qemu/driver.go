@@ -4,13 +4,9 @@ package qemu
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/vmm"
@@ -113,69 +109,12 @@ func (d *Driver) Prepare(ctx context.Context, cfg vmm.Config) (vmm.Machine, erro
 // maxVCPU is the most CPUs that microvm takes.
 const maxVCPU = 288
 
-// check finds the mistakes that QEMU would report late or in words that help nobody.
 func check(cfg vmm.Config) error {
 	switch {
-	case cfg.VCPU < 1 || cfg.VCPU > maxVCPU:
-		return errdefs.New(errdefs.ErrInvalid, "vcpu %d: must be 1 to %d", cfg.VCPU, maxVCPU)
+	case cfg.VCPU > maxVCPU:
+		return errdefs.New(errdefs.ErrInvalid, "vcpu %d: must be at most %d", cfg.VCPU, maxVCPU)
 	case len(cfg.Disks) > maxDisks:
 		return errdefs.New(errdefs.ErrInvalid, "%d disks: must be at most %d", len(cfg.Disks), maxDisks)
-	case cfg.Memory < minMemory:
-		return errdefs.New(errdefs.ErrInvalid, "memory %d bytes: must be at least %d", cfg.Memory, int64(minMemory))
 	}
-	if err := checkMemory(cfg.Memory); err != nil {
-		return err
-	}
-	if err := readable(cfg.Kernel.Vmlinux, cfg.Kernel.Initrd); err != nil {
-		return err
-	}
-	for _, disk := range cfg.Disks {
-		if len(disk.Serial) > maxSerial {
-			return errdefs.New(errdefs.ErrInvalid, "disk serial %q: must be at most %d bytes", disk.Serial, maxSerial)
-		}
-		if err := readable(disk.Path); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-const (
-	maxSerial = 20       // virtio's VIRTIO_BLK_ID_BYTES
-	minMemory = 64 << 20 // below, no stock kernel unpacks itself
-)
-
-func checkMemory(want int64) error {
-	var info unix.Sysinfo_t
-	if err := unix.Sysinfo(&info); err != nil {
-		return os.NewSyscallError("sysinfo", err)
-	}
-	if total := int64(info.Totalram) * int64(info.Unit); want > total {
-		err := errdefs.New(errdefs.ErrExhausted, "memory %d MiB: the host has %d MiB", want>>20, total>>20)
-		return errdefs.WithHint(err, "ask for less memory")
-	}
-	return nil
-}
-
-// readable checks that each path is absolute and can be opened. An empty path is left to the caller's sense.
-func readable(paths ...string) error {
-	for _, path := range paths {
-		if path == "" {
-			continue
-		}
-		if !filepath.IsAbs(path) {
-			return errdefs.New(errdefs.ErrInvalid, "file %q: must be an absolute path", path)
-		}
-		f, err := os.Open(path)
-		if errors.Is(err, os.ErrNotExist) {
-			return errdefs.As(errdefs.ErrNotFound, err)
-		}
-		if err != nil {
-			return errdefs.As(errdefs.ErrUnavailable, err)
-		}
-		if err := f.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return cfg.Check()
 }

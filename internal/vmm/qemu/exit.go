@@ -3,9 +3,7 @@ package qemu
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"syscall"
 	"time"
@@ -46,7 +44,7 @@ func shutdownReason(e qmp.Event) string {
 
 // reap waits for the end of the process and for everything that it said before.
 func (m *machine) reap() {
-	<-m.process.done
+	<-m.process.Done()
 	timer := time.NewTimer(consoleGrace)
 	defer timer.Stop()
 	select {
@@ -62,17 +60,17 @@ func (m *machine) reap() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.exit = m.outcome()
-	m.exit.At = m.process.at
+	m.exit.At = m.process.Ended()
 	close(m.done)
 }
 
 // outcome is called with m.mu held, after the process has ended.
 func (m *machine) outcome() vmm.Exit {
-	signal := killedBy(m.process.err)
+	signal := m.process.Signal()
 	if m.killed && signal == unix.SIGKILL {
 		return vmm.Exit{Cause: vmm.CauseKilled, Detail: "killed on request"}
 	}
-	if m.process.err == nil {
+	if m.process.Err() == nil {
 		switch m.shutdown {
 		case reasonShutdown:
 			return vmm.Exit{Cause: vmm.CausePoweroff, Detail: "the guest powered itself off"}
@@ -95,27 +93,15 @@ func (m *machine) crash(signal syscall.Signal) string {
 	switch {
 	case signal != 0:
 		detail = fmt.Sprintf("qemu was ended by signal %d (%s), which banger did not send", int(signal), signal)
-	case m.process.err != nil:
-		detail = "qemu: " + m.process.err.Error()
+	case m.process.Err() != nil:
+		detail = "qemu: " + m.process.Err().Error()
 	case m.shutdown != "":
 		detail = "qemu ended: " + m.shutdown
 	}
-	if words := m.stderr.lastLines(3); words != "" {
+	if words := m.stderr.LastLines(3); words != "" {
 		detail += ": " + words
 	}
 	return detail
-}
-
-// killedBy returns the signal that ended a process, 0 if none did.
-func killedBy(err error) syscall.Signal {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return 0
-	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return status.Signal()
-	}
-	return 0
 }
 
 // explain turns a failed start into an error that names the cause. The process has ended.
@@ -123,7 +109,7 @@ func (m *machine) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	words := m.stderr.lastLines(3)
+	words := m.stderr.LastLines(3)
 	if words == "" {
 		return fmt.Errorf("%w (%s)", err, m.Exit().Detail)
 	}

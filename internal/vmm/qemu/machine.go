@@ -10,6 +10,7 @@ import (
 
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/vmm"
+	"github.com/banger-dev/banger/internal/vmm/child"
 	"github.com/banger-dev/banger/internal/vmm/qemu/qmp"
 )
 
@@ -21,7 +22,7 @@ type machine struct {
 	host host
 	cfg  vmm.Config
 
-	stderr *ring
+	stderr *child.Ring
 	done   chan struct{}
 
 	mu       sync.Mutex
@@ -29,7 +30,7 @@ type machine struct {
 	killed   bool
 	links    *links
 	console  *console
-	process  *process
+	process  *child.Process
 	monitor  *qmp.Client
 	shutdown string // the reason that QEMU gave last, "" before
 	exit     vmm.Exit
@@ -38,7 +39,7 @@ type machine struct {
 var _ vmm.Machine = (*machine)(nil)
 
 func newMachine(h host, cfg vmm.Config) *machine {
-	return &machine{host: h, cfg: cfg, stderr: newRing(stderrTail), done: make(chan struct{})}
+	return &machine{host: h, cfg: cfg, stderr: child.NewRing(stderrTail), done: make(chan struct{})}
 }
 
 // Start implements vmm.Machine.
@@ -51,6 +52,7 @@ func (m *machine) Start(ctx context.Context) error {
 		return nil
 	}
 	_ = m.Kill()
+	_ = m.console.reader.Close() // nobody will read it
 	<-m.done
 	m.links.close()
 	return fmt.Errorf("start machine %s: %w", m.cfg.ID, m.explain(ctx, err))
@@ -75,7 +77,7 @@ func (m *machine) spawn(ctx context.Context) error {
 	return nil
 }
 
-func (m *machine) launch(ctx context.Context) (*links, *process, error) {
+func (m *machine) launch(ctx context.Context) (*links, *child.Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -84,7 +86,9 @@ func (m *machine) launch(ctx context.Context) (*links, *process, error) {
 		return nil, nil, err
 	}
 	defer l.closeFiles()
-	p, err := spawn(m.host.binary, m.cfg.Dir, arguments(m.host, m.cfg, l.fd), l.files, m.stderr)
+	p, err := child.Spawn(child.Spec{
+		Binary: m.host.binary, Args: arguments(m.host, m.cfg, l.fd), Dir: m.cfg.Dir, Files: l.files, Stderr: m.stderr,
+	})
 	if err != nil {
 		l.close()
 		return nil, nil, errdefs.As(errdefs.ErrUnavailable, err)
@@ -170,7 +174,7 @@ func (m *machine) Kill() error {
 	defer m.mu.Unlock()
 	m.killed = true
 	if m.process != nil {
-		if err := m.process.kill(); err != nil {
+		if err := m.process.Kill(); err != nil {
 			return fmt.Errorf("kill machine %s: %w", m.cfg.ID, err)
 		}
 		return nil
@@ -200,5 +204,5 @@ func (m *machine) PID() int {
 	if m.process == nil {
 		return 0
 	}
-	return m.process.cmd.Process.Pid
+	return m.process.PID()
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/banger-dev/banger/internal/errdefs"
+	"github.com/banger-dev/banger/internal/vmm/child"
 	"github.com/banger-dev/banger/internal/vmm/hostcache"
 )
 
@@ -69,7 +70,7 @@ func askVersion(ctx context.Context, binary string) (version, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "--version")
-	cmd.Env = environment()
+	cmd.Env = child.Environment()
 	text, err := cmd.Output()
 	if err != nil {
 		return version{}, errdefs.New(errdefs.ErrUnavailable, "ask %s for its version: %w", binary, err)

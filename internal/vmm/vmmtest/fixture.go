@@ -14,8 +14,8 @@ import (
 // The environment that tests of real machines read.
 const (
 	EnvVM      = "BANGER_TEST_VM"      // "1": run them, and fail where something that they need is missing
-	EnvVmlinuz = "BANGER_TEST_VMLINUZ" // a kernel and
-	EnvModules = "BANGER_TEST_MODULES" // the directory with its modules; both or none
+	EnvVmlinux = "BANGER_TEST_VMLINUX" // an unpacked kernel, and
+	EnvInitrd  = "BANGER_TEST_INITRD"  // an initramfs with testguest as its init; both or none
 )
 
 // metaPackage depends on the kernel that is fetched when the environment names none.
@@ -35,13 +35,13 @@ func RequireVM(t testing.TB) {
 }
 
 // Kernel returns a stock kernel and an initramfs whose init is testguest. The kernel is the distribution's, fetched
-// once, unless the environment names one.
+// once, unless the environment names both.
 func Kernel(t testing.TB) vmm.Kernel {
 	t.Helper()
-	vmlinuz, modules := os.Getenv(EnvVmlinuz), os.Getenv(EnvModules)
-	if vmlinuz == "" {
-		vmlinuz, modules = fetchKernel(t)
+	if file := os.Getenv(EnvVmlinux); file != "" {
+		return vmm.Kernel{Vmlinux: file, Initrd: os.Getenv(EnvInitrd)}
 	}
+	vmlinuz, modules := fetchKernel(t)
 	dir := t.TempDir()
 	vmlinux := filepath.Join(dir, "vmlinux")
 	if err := unpack(vmlinux, vmlinuz); err != nil {

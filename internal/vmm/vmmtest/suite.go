@@ -32,6 +32,9 @@ type Fixture struct {
 
 // Run runs the suite. Each test makes a driver of its own. A test that leaves a descriptor or a goroutine fails.
 func Run(t *testing.T, newDriver func(testing.TB) vmm.Driver, f Fixture) {
+	if os.Getenv(envParent) != "" {
+		beParent(t, suite{driver: newDriver(t), fixture: f})
+	}
 	for _, one := range []struct {
 		name string
 		test func(*testing.T, suite)
@@ -44,6 +47,7 @@ func Run(t *testing.T, newDriver func(testing.TB) vmm.Driver, f Fixture) {
 		{"kill", testKill, false},
 		{"kill before start", testKillBeforeStart, false},
 		{"killed from outside", testKilledFromOutside, false},
+		{"parent killed", testParentKilled, false},
 		{"start twice", testStartTwice, false},
 		{"start cancelled before", testCancelledBefore, false},
 		{"start cancelled meanwhile", testCancelledMeanwhile, false},

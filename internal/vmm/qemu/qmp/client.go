@@ -149,12 +149,20 @@ func (c *Client) send(ctx context.Context, id uint64, command string, arguments 
 	_, err = c.conn.Write(append(line, '\n'))
 	if !stop() {
 		<-expired
+		if err == nil {
+			return c.conn.SetWriteDeadline(time.Time{})
+		}
 	}
-	if err != nil {
-		_ = c.conn.Close()
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	default:
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	return c.conn.SetWriteDeadline(time.Time{})
+	_ = c.conn.Close()
+	return err
 }
 
 // read delivers messages until the connection ends.

@@ -1,4 +1,4 @@
-package qemu
+package child
 
 import (
 	"bytes"
@@ -6,17 +6,18 @@ import (
 	"sync"
 )
 
-// ring keeps the last bytes that were written to it.
-type ring struct {
+// Ring keeps the last bytes that were written to it.
+type Ring struct {
 	mu   sync.Mutex
 	keep int
 	data []byte
 }
 
-func newRing(keep int) *ring { return &ring{keep: keep} }
+// NewRing returns a ring that keeps that many bytes.
+func NewRing(keep int) *Ring { return &Ring{keep: keep} }
 
 // Write never fails.
-func (r *ring) Write(p []byte) (int, error) {
+func (r *Ring) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(p)
@@ -31,14 +32,14 @@ func (r *ring) Write(p []byte) (int, error) {
 }
 
 // Bytes returns a copy of what is kept.
-func (r *ring) Bytes() []byte {
+func (r *Ring) Bytes() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return bytes.Clone(r.data[max(0, len(r.data)-r.keep):])
 }
 
-// lastLines returns what is kept as at most n lines joined by "; ", without empty ones.
-func (r *ring) lastLines(n int) string {
+// LastLines returns what is kept as at most n lines joined by "; ", without empty ones.
+func (r *Ring) LastLines(n int) string {
 	var lines []string
 	for line := range strings.Lines(string(r.Bytes())) {
 		if line = strings.TrimSpace(line); line != "" {
