@@ -180,7 +180,7 @@ func TestCloseDuringHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := uint16(addr.(*net.TCPAddr).Port)
-	if _, err := guest.Write(append(arpReply(), frame(0x0800, syn(port))...)); err != nil {
+	if _, err := guest.Write(append(arpRequest(), frame(0x0800, syn(port))...)); err != nil {
 		t.Fatal(err)
 	}
 	// The SYN and ACK comes, and no answer to it ever.
@@ -209,11 +209,11 @@ func TestCloseDuringHandshake(t *testing.T) {
 	_ = guest.Close()
 }
 
-// arpReply makes the guest's address known.
-func arpReply() []byte {
+// arpRequest asks for the gateway, which makes the guest known to it.
+func arpRequest() []byte {
 	a := header.ARP(make([]byte, header.ARPSize))
 	a.SetIPv4OverEthernet()
-	a.SetOp(header.ARPReply)
+	a.SetOp(header.ARPRequest)
 	copy(a.HardwareAddressSender(), guestMAC)
 	copy(a.ProtocolAddressSender(), guest4.AsSlice())
 	copy(a.HardwareAddressTarget(), gatewayMAC)
@@ -250,7 +250,7 @@ func (script) Close() error                 { return nil }
 // FuzzLink feeds a stack whatever a guest might send. It must come to an end with the stream, orderly or by a clear
 // error, and never panic. Its policy allows nothing, so that no packet leaves the machine.
 func FuzzLink(f *testing.F) {
-	f.Add(append(arpReply(), frame(0x0800, syn(80))...))
+	f.Add(append(arpRequest(), frame(0x0800, syn(80))...))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		s, err := New(script{Reader: bytes.NewReader(sent)}, Config{
