@@ -44,6 +44,10 @@ func unpacker(body *io.SectionReader) (payload, error) {
 	if body.Size() <= sizeTrailer {
 		return payload{}, fmt.Errorf("the payload has only %d bytes", body.Size())
 	}
+	f, err := recognise(body)
+	if err != nil {
+		return payload{}, err
+	}
 	var trailer [sizeTrailer]byte
 	if _, err := body.ReadAt(trailer[:], body.Size()-sizeTrailer); err != nil {
 		return payload{}, fmt.Errorf("read the payload's size: %w", err)
@@ -52,26 +56,29 @@ func unpacker(body *io.SectionReader) (payload, error) {
 	if size > MaxSize {
 		return payload{}, fmt.Errorf("the payload declares %d bytes unpacked, more than %d", size, MaxSize)
 	}
+	length := body.Size()
+	if f.name != "gzip" {
+		length -= sizeTrailer
+	}
+	r, err := f.open(bufio.NewReaderSize(io.NewSectionReader(body, 0, length), 64<<10))
+	if err != nil {
+		return payload{}, fmt.Errorf("unpack the %s payload: %w", f.name, truncated(err))
+	}
+	return payload{format: f.name, reader: r, size: size}, nil
+}
+
+func recognise(body *io.SectionReader) (format, error) {
 	magic := make([]byte, 8)
 	n, err := body.ReadAt(magic, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return payload{}, fmt.Errorf("read the payload: %w", err)
+		return format{}, fmt.Errorf("read the payload: %w", err)
 	}
 	for _, f := range formats {
-		if !bytes.HasPrefix(magic[:n], []byte(f.magic)) {
-			continue
+		if bytes.HasPrefix(magic[:n], []byte(f.magic)) {
+			return f, nil
 		}
-		packed := io.NewSectionReader(body, 0, body.Size()-sizeTrailer)
-		if f.name == "gzip" {
-			packed = io.NewSectionReader(body, 0, body.Size())
-		}
-		r, err := f.open(bufio.NewReaderSize(packed, 64<<10))
-		if err != nil {
-			return payload{}, fmt.Errorf("unpack the %s payload: %w", f.name, truncated(err))
-		}
-		return payload{format: f.name, reader: r, size: size}, nil
 	}
-	return payload{}, fmt.Errorf("the payload's compression is not known (it starts with % x)", magic[:n])
+	return format{}, fmt.Errorf("the payload's compression is not known (it starts with % x)", magic[:n])
 }
 
 func openGzip(r io.Reader) (io.Reader, error) {
