@@ -82,7 +82,7 @@ func (d *device) discard(block, n uint64) error {
 		return err
 	}
 	off, size := int64(block)*blockSize, int64(n)*blockSize
-	err := unix.Fallocate(int(d.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, size)
+	err := punch(d.f, off, size)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return d.zero(off, size)
 	}
@@ -90,6 +90,15 @@ func (d *device) discard(block, n uint64) error {
 		return fmt.Errorf("punch hole in image file: %w", noSpace(err))
 	}
 	return nil
+}
+
+func punch(f *os.File, off, size int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, size)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 func (d *device) zero(off, size int64) error {

@@ -1,6 +1,7 @@
 package ext4
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,12 +19,19 @@ func newImage(t testing.TB) *os.File {
 	return f
 }
 
-// fsck fails the test when e2fsck finds anything.
-func fsck(t testing.TB, path string) {
-	t.Helper()
+// check runs e2fsck, which must find nothing.
+func check(path string) error {
 	out, err := exec.Command("e2fsck", "-fn", path).CombinedOutput()
 	if err != nil {
-		t.Fatalf("e2fsck -fn: %v\n%s", err, out)
+		return fmt.Errorf("e2fsck -fn: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func fsck(t testing.TB, path string) {
+	t.Helper()
+	if err := check(path); err != nil {
+		t.Fatal(err)
 	}
 }
 
