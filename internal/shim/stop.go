@@ -105,8 +105,22 @@ func (s *shim) ask(machine vmm.Machine) {
 		return
 	}
 	s.log.Warn("agent cannot be asked to shut down", "error", err)
+	if endsSoon(machine) { // which is why there was no answer
+		return
+	}
 	if button := machine.PowerButton(ctx); button != nil {
 		s.escalate("the guest could not be asked to end: " + err.Error())
+	}
+}
+
+func endsSoon(machine vmm.Machine) bool {
+	timer := time.NewTimer(linkGrace)
+	defer timer.Stop()
+	select {
+	case <-machine.Done():
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

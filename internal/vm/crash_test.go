@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -102,9 +103,10 @@ func TestServiceIsKilled(t *testing.T) {
 func (h home) root() string { return h.dirs.State[:len(h.dirs.State)-len("/state")] }
 
 func TestShimOrVMMIsKilled(t *testing.T) {
-	for _, point := range []string{
-		"ready", "prepared", "started", "answered", "running", "stopping", "ended", "recorded",
-		"vmm:started", "vmm:answered", "vmm:running", "vmm:stopping",
+	for point, reason := range map[string]string{
+		"ready": "shim-lost", "prepared": "shim-lost", "started": "shim-lost", "answered": "shim-lost",
+		"running": "shim-lost", "stopping": "shim-lost", "ended": "shim-lost", "recorded": "stopped",
+		"vmm:started": "boot-failed or crashed", "vmm:answered": "boot-failed or crashed", "vmm:running": "crashed", "vmm:stopping": "crashed",
 	} {
 		t.Run(point, func(t *testing.T) {
 			h := newHome(t)
@@ -117,14 +119,13 @@ func TestShimOrVMMIsKilled(t *testing.T) {
 			t.Setenv(envShimPoint, point)
 			began := time.Now()
 			if _, err := s.Start(t.Context(), "box"); err == nil {
-				_, err = s.Stop(t.Context(), "box", api.StopRequest{})
-				if err != nil {
+				if _, err = s.Stop(t.Context(), "box", api.StopRequest{}); err != nil {
 					t.Errorf("stop = %v", err)
 				}
 			}
 			v, err := s.Get(t.Context(), "box")
-			if err != nil || active(v.State) || v.Exit == nil {
-				t.Errorf("afterwards: %+v, %v", v, err)
+			if err != nil || active(v.State) || v.Exit == nil || !strings.Contains(reason, v.Exit.Reason) {
+				t.Errorf("afterwards: %+v, %+v, %v; want %s", v, v.Exit, err, reason)
 			}
 			if took := time.Since(began); took > 9*time.Second {
 				t.Errorf("it took %s", took)
@@ -133,6 +134,24 @@ func TestShimOrVMMIsKilled(t *testing.T) {
 			start(t, s, "box")
 			mustExec(t, s, "box", "true")
 			h.clean(t, s)
+		})
+	}
+}
+
+func TestFirstStartThatIsKilledLeavesNothing(t *testing.T) {
+	for _, point := range []string{"ready", "prepared", "started", "answered"} {
+		t.Run(point, func(t *testing.T) {
+			h := newHome(t)
+			s, _ := h.service(t)
+			create(t, s, api.VMSpec{Name: "box"})
+			t.Setenv(envShimPoint, point)
+			if _, err := s.Start(t.Context(), "box"); err == nil {
+				t.Error("the start succeeded")
+			}
+			if all, err := s.List(t.Context()); err != nil || len(all) != 0 {
+				t.Errorf("vms are left: %v, %v", all, err)
+			}
+			h.census(t)
 		})
 	}
 }
