@@ -49,18 +49,19 @@ func Unpack(ctx context.Context, deb, dir string) (err error) {
 		return fmt.Errorf("unpack %s: %w", name, err)
 	}
 	readErr := unpackTar(io.TeeReader(stdout, stage), root)
-	if readErr != nil {
-		cancel() // dpkg-deb would wait for its reader
+	cut := errors.Is(readErr, io.ErrUnexpectedEOF) // dpkg-deb ends too early, and says why
+	if readErr != nil && !cut {
+		cancel() // it would wait for its reader
 	}
 	waitErr := cmd.Wait()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case readErr != nil && !errors.Is(readErr, io.ErrUnexpectedEOF):
+	case readErr != nil && !cut:
 		return fmt.Errorf("unpack %s: %w", name, fsutil.NoSpace(readErr))
 	case waitErr != nil:
 		return errdefs.New(errdefs.ErrInvalid, "unpack %s: dpkg-deb: %s", name, lastLine(stderr.Bytes(), waitErr))
-	case readErr != nil:
+	case cut:
 		return errdefs.New(errdefs.ErrInvalid, "unpack %s: it is truncated", name)
 	}
 	return nil
