@@ -45,7 +45,7 @@ func Tar(ctx context.Context, r io.Reader, rootfs, seed *os.File, o Options) (Re
 		return Result{}, fmt.Errorf("flatten archive: %w", err)
 	}
 	m := &merge{tree: t, limits: o.Limits.orDefault()}
-	if err := m.read(&contextReader{ctx: ctx, r: r}); err != nil {
+	if err := m.read(&source{ctx: ctx, r: r}); err != nil {
 		return Result{}, fmt.Errorf("flatten archive: %w", err)
 	}
 	if err := t.close(); err != nil {
@@ -63,7 +63,7 @@ type merge struct {
 	warnings warnings
 }
 
-func (m *merge) read(r io.Reader) error {
+func (m *merge) read(r *source) error {
 	archive := tar.NewReader(r)
 	last := "its start"
 	for {
@@ -72,14 +72,14 @@ func (m *merge) read(r io.Reader) error {
 			break
 		}
 		if err != nil {
-			return broken(fmt.Errorf("read archive after %s: %w", last, err))
+			return r.blame(fmt.Errorf("read archive after %s: %w", last, err))
 		}
 		last = fmt.Sprintf("entry %q", h.Name)
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
-		if err := m.add(h, archive); err != nil {
-			return broken(fmt.Errorf("%s: %w", last, err))
+		if err := m.add(h, body{archive, r}); err != nil {
+			return fmt.Errorf("%s: %w", last, err)
 		}
 	}
 	if m.result.Entries == 0 {
@@ -147,12 +147,4 @@ func (m *merge) link(at location, h *tar.Header) error {
 	}
 	m.warnings.add("hard links between /root and other directories became copies")
 	return m.tree.copyFile(at, target, m.limits.Bytes-m.result.Bytes, &m.result.Bytes)
-}
-
-// broken puts the errors of a damaged archive into the class of bad input.
-func broken(err error) error {
-	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errdefs.As(errdefs.ErrInvalid, err)
-	}
-	return err
 }

@@ -1,7 +1,6 @@
 package flatten
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -42,19 +41,6 @@ func drain(r io.Reader) error {
 		return errdefs.New(errdefs.ErrInvalid, "more than %d bytes follow the archive's end", maxPadding)
 	}
 	return nil
-}
-
-// contextReader stops reading when its context ends.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one call of Tar
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // warnings collects different sentences, but not without bound.

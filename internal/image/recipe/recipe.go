@@ -22,7 +22,17 @@ type Recipe interface {
 // Stream is a tar archive that is being made.
 type Stream interface {
 	io.Reader
-	// Close ends all work. It returns the error with which the work failed, if it did, whatever was read. It must be
-	// called, and the archive counts only when it returns nil.
+	// Close ends all work. Once Read has returned io.EOF, it returns the error with which the work failed, if it did;
+	// before, it breaks the work off. It must be called, and the archive counts only when it returns nil after io.EOF.
 	Close() error
+}
+
+// Options are what the user may choose about recipes.
+type Options struct {
+	DebianMirror string // URL; empty: the host's own apt sources, else mmdebstrap's default
+}
+
+// All returns every recipe.
+func All(o Options) []Recipe {
+	return []Recipe{NewDebian(o.DebianMirror), NewMinimal()}
 }
