@@ -6,7 +6,9 @@ import (
 )
 
 // Version says who the daemon is.
-func (c *Client) Version(ctx context.Context) (Version, error) { return get[Version](ctx, c, RouteVersion) }
+func (c *Client) Version(ctx context.Context) (Version, error) {
+	return get[Version](ctx, c, RouteVersion)
+}
 
 // Shutdown asks the daemon to leave and returns who it was. Running VMs stay. It has let go of its socket and state when
 // its lock is free.
@@ -15,4 +17,6 @@ func (c *Client) Shutdown(ctx context.Context) (Version, error) {
 }
 
 // Doctor runs the daemon's checks of the host.
-func (c *Client) Doctor(ctx context.Context) ([]Check, error) { return get[[]Check](ctx, c, RouteDoctor) }
+func (c *Client) Doctor(ctx context.Context) ([]Check, error) {
+	return get[[]Check](ctx, c, RouteDoctor)
+}

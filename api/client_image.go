@@ -6,7 +6,9 @@ import (
 )
 
 // Images lists all images.
-func (c *Client) Images(ctx context.Context) ([]Image, error) { return get[[]Image](ctx, c, RouteImages) }
+func (c *Client) Images(ctx context.Context) ([]Image, error) {
+	return get[[]Image](ctx, c, RouteImages)
+}
 
 // Image returns one image.
 func (c *Client) Image(ctx context.Context, ref string) (Image, error) {

@@ -13,7 +13,9 @@ import (
 func (c *Client) VMs(ctx context.Context) ([]VM, error) { return get[[]VM](ctx, c, RouteVMs) }
 
 // VM returns one VM.
-func (c *Client) VM(ctx context.Context, ref string) (VM, error) { return get[VM](ctx, c, at(RouteVM, ref)) }
+func (c *Client) VM(ctx context.Context, ref string) (VM, error) {
+	return get[VM](ctx, c, at(RouteVM, ref))
+}
 
 // CreateVM makes a VM and its disks. A missing image or kernel that has a recipe is made first. It does not start it.
 func (c *Client) CreateVM(ctx context.Context, spec VMSpec, progress Progress) (VM, error) {

@@ -43,7 +43,7 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request, in *consoleInpu
 		s.log.Warn("console stream broken off", "vm", in.Ref, "error", err)
 		panic(http.ErrAbortHandler) // the client must not take it for complete
 	default:
-		writeProblem(w, problem(err))
+		writeProblem(w, Problem(err))
 	}
 }
 

@@ -36,7 +36,7 @@ func (s *Server) registerDaemon() {
 		DefaultStatus: http.StatusNoContent,
 	}, func(_ context.Context, in *operationInput) (*nothing, error) {
 		if err := s.operations.cancel(in.ID); err != nil {
-			return nil, problem(err)
+			return nil, Problem(err)
 		}
 		return nil, nil //nolint:nilnil // huma's way to say: no body
 	})

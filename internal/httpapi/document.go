@@ -14,7 +14,7 @@ func register[I, T any](s *Server, op huma.Operation, run func(context.Context, 
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*document[T], error) {
 		out, err := run(ctx, in)
 		if err != nil {
-			return nil, problem(err)
+			return nil, Problem(err)
 		}
 		return &document[T]{Body: out}, nil
 	})

@@ -25,7 +25,9 @@ const shimAgent = "/v1/agent"
 func (s *Server) registerExec() {
 	s.mux.HandleFunc(http.MethodPost+" "+api.RouteVMExec, s.exec)
 	schemas := s.api.OpenAPI().Components.Schemas
-	header := func(value string) *huma.Param { return &huma.Param{Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{value}}} }
+	header := func(value string) *huma.Param {
+		return &huma.Param{Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{value}}}
+	}
 	failure := &huma.Response{
 		Description: "Error",
 		Content: map[string]*huma.MediaType{
@@ -59,14 +61,14 @@ func (s *Server) registerExec() {
 func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), proto.UpgradeStream) {
 		w.Header().Set("Upgrade", proto.UpgradeStream)
-		e := problem(errdefs.New(errdefs.ErrInvalid, "exec: the request does not ask for Upgrade: %s", proto.UpgradeStream))
+		e := Problem(errdefs.New(errdefs.ErrInvalid, "exec: the request does not ask for Upgrade: %s", proto.UpgradeStream))
 		e.Status = http.StatusUpgradeRequired
 		writeProblem(w, e)
 		return
 	}
 	conn, err := s.services.VMs.DialShim(r.Context(), r.PathValue("ref"))
 	if err != nil {
-		writeProblem(w, problem(err))
+		writeProblem(w, Problem(err))
 		return
 	}
 	defer conn.Close()
@@ -87,7 +89,7 @@ func splice(conn net.Conn, route string) *httputil.ReverseProxy {
 		},
 		ModifyResponse: classifyAnswer,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			writeProblem(w, problem(errdefs.New(errdefs.ErrUnavailable, "exec: call the guest agent: %w", err)))
+			writeProblem(w, Problem(errdefs.New(errdefs.ErrUnavailable, "exec: call the guest agent: %w", err)))
 		},
 	}
 }

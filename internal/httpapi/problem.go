@@ -15,8 +15,8 @@ import (
 	"github.com/banger-dev/banger/internal/errdefs"
 )
 
-// problem turns an error into the body and status that carry it. It is the only place that does.
-func problem(err error) *api.Error {
+// Problem turns an error into the body and status that carry it. It is the only place that does.
+func Problem(err error) *api.Error {
 	var known *api.Error
 	if errors.As(err, &known) {
 		return known

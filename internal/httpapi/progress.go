@@ -66,7 +66,7 @@ func outcome(ctx context.Context, o *op.Operation, run func(context.Context) (an
 	}
 	o.End(err)
 	if err != nil {
-		e := *problem(err)
+		e := *Problem(err)
 		e.Operation = o.ID
 		return api.Event{Error: &e}
 	}

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/banger-dev/banger/internal/size"
+)
+
+func newKernelList(a *app) *cobra.Command {
+	var f format
+	cmd := &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List kernels", Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return fail(operation(cmd), "", err)
+			}
+			kernels, err := client.Kernels(cmd.Context())
+			switch {
+			case err != nil:
+				return fail(operation(cmd), "", err)
+			case f.json:
+				return printJSON(a.out, kernels)
+			}
+			t := table{header: []string{"NAME", "ID", "VERSION", "ARCH", "SIZE", "SOURCE", "CREATED"}}
+			for _, k := range kernels {
+				if f.quiet {
+					if _, err := fmt.Fprintln(a.out, k.ID); err != nil {
+						return err
+					}
+				}
+				total := k.Vmlinux.Allocated
+				if k.Modules != nil {
+					total += k.Modules.Allocated
+				}
+				t.add(k.Name, k.ID, k.Version, k.Arch, size.Format(total), k.Source, age(k.CreatedAt))
+			}
+			if f.quiet {
+				return nil
+			}
+			return t.print(a.out)
+		},
+	}
+	f.register(cmd, "print ids only")
+	return cmd
+}
