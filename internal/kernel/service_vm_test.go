@@ -23,7 +23,8 @@ func TestBootsPulledKernel(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	s := newService(t, buildInit(t))
+	f := newFixture(t)
+	s := kernel.New(kernel.Options{Dirs: f.dirs, Records: f.records, AgentPath: buildInit(t)})
 	k, err := s.Pull(ctx, api.KernelPull{Name: "debian-cloud"})
 	if err != nil {
 		t.Fatal(err)
