@@ -62,21 +62,30 @@ func sparseCopy(out, in *os.File) error {
 	if err := out.Truncate(info.Size()); err != nil {
 		return err
 	}
-	for end := int64(0); ; {
-		start, err := in.Seek(end, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			return nil // only a hole is left
-		}
+	for at := int64(0); at < info.Size(); {
+		start, end, err := nextData(in, at, info.Size())
 		if err != nil {
-			return err
-		}
-		if end, err = in.Seek(start, unix.SEEK_HOLE); err != nil {
 			return err
 		}
 		if err := copyRange(out, in, start, end); err != nil {
 			return err
 		}
+		at = end
 	}
+	return nil
+}
+
+// nextData returns the first range at or after offset at that has data. At the end of f that is an empty one at size.
+func nextData(f *os.File, at, size int64) (start, end int64, err error) {
+	start, err = f.Seek(at, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return size, size, nil // only a hole is left
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	end, err = f.Seek(start, unix.SEEK_HOLE)
+	return start, end, err
 }
 
 // copyRange copies [start, end) to the same offsets, inside the kernel where it can.

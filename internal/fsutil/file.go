@@ -75,12 +75,7 @@ func Describe(ctx context.Context, path string) (api.File, error) {
 	}
 	defer func() { _ = f.Close() }() // read-only
 	hash := sha256.New()
-	size, err := io.Copy(hash, readerFunc(func(p []byte) (int, error) {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		return f.Read(p)
-	}))
+	size, err := copyData(ctx, hash, f)
 	if err != nil {
 		return api.File{}, fmt.Errorf("describe file %s: %w", path, err)
 	}
@@ -89,6 +84,46 @@ func Describe(ctx context.Context, path string) (api.File, error) {
 		return api.File{}, fmt.Errorf("describe file: %w", err)
 	}
 	return api.File{Path: path, Size: size, Allocated: allocated(info), SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+// copyData writes the content of f to w and returns its size. The zeros of holes are not read from f, which would fill
+// the page cache with them.
+func copyData(ctx context.Context, w io.Writer, f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	buffer, zeros := make([]byte, 1<<18), make([]byte, 1<<18)
+	for at := int64(0); at < info.Size(); {
+		start, end, err := nextData(f, at, info.Size())
+		if err != nil {
+			return 0, err
+		}
+		hole := io.LimitReader(readerFunc(func(p []byte) (int, error) { return copy(p, zeros), nil }), start-at)
+		data := io.NewSectionReader(f, start, end-start)
+		if n, err := io.CopyBuffer(w, untilDone(ctx, io.MultiReader(hole, data)), buffer); err != nil || n != end-at {
+			return 0, errors.Join(err, changed(n, end-at))
+		}
+		at = end
+	}
+	return info.Size(), nil
+}
+
+func changed(got, want int64) error {
+	if got != want {
+		return errors.New("it changed while it was read")
+	}
+	return nil
+}
+
+// untilDone reads from r until ctx ends.
+func untilDone(ctx context.Context, r io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		return r.Read(p)
+	})
 }
 
 type readerFunc func([]byte) (int, error)

@@ -3,7 +3,9 @@ package fsutil
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -173,6 +175,18 @@ func TestFileInfo(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestDescribeSparseFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	sparse(t, path, 8*mib+5, 3*mib, 6*mib)
+	got, err := Describe(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%x", sha256.Sum256(read(t, path))); got.SHA256 != want || got.Size != 8*mib+5 || got.Allocated > mib {
+		t.Errorf("got %+v, want digest %s", got, want)
 	}
 }
 

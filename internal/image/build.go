@@ -62,6 +62,7 @@ func (s *Service) build(ctx context.Context, r recipe.Recipe, req api.ImageBuild
 	if err != nil {
 		return api.Image{}, err
 	}
+	s.failpoint("wait")
 	unlock, err := s.builds.Lock(ctx, req.Name)
 	if err != nil {
 		return api.Image{}, err
@@ -128,6 +129,7 @@ func (s *Service) stage(ctx context.Context, r recipe.Recipe, name string, stagi
 	if err == nil {
 		err = staging.Sync()
 	}
+	s.failpoint("staged")
 	return i, stage.End(err)
 }
 
