@@ -22,31 +22,33 @@ func (w *Writer) writeResizeInode() error {
 	}
 	w.resizeMap, w.resizeBlocks = r.start, 1
 	var top [blockSize]byte
+	var others []uint64
+	for g := uint64(1); g < l.groups(); g++ {
+		if hasSuper(g) {
+			others = append(others, g)
+		}
+	}
 	for i := range l.reserved {
 		block := 1 + l.descBlocks + i
 		le.PutUint32(top[(l.descBlocks+i)%refsPerBlock*4:], uint32(block))
-		copies, err := w.writeReserved(block)
-		if err != nil {
+		if err := w.writeReserved(block, others); err != nil {
 			return err
 		}
-		w.resizeBlocks += 1 + copies
+		w.resizeBlocks += 1 + uint64(len(others))
 	}
 	return w.dev.writeBlock(r.start, top[:])
 }
 
 // writeReserved writes the list of the counterparts of a reserved block of the first group into it.
-func (w *Writer) writeReserved(block uint64) (copies uint64, err error) {
+func (w *Writer) writeReserved(block uint64, groups []uint64) error {
+	if len(groups) == 0 {
+		return nil
+	}
 	var b [blockSize]byte
-	for g := uint64(1); g < w.layout.groups(); g++ {
-		if hasSuper(g) {
-			le.PutUint32(b[4*copies:], uint32(block+g*blocksPerGroup))
-			copies++
-		}
+	for i, g := range groups {
+		le.PutUint32(b[4*i:], uint32(block+g*blocksPerGroup))
 	}
-	if copies == 0 {
-		return 0, nil
-	}
-	return copies, w.dev.writeBlock(block, b[:])
+	return w.dev.writeBlock(block, b[:])
 }
 
 func (w *Writer) resizeImage(n *node) *inodeImage {
