@@ -20,7 +20,7 @@ func TestModel(t *testing.T) {
 		t.Skip("boots some hundred fake machines")
 	}
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("8") // each takes a second
+		_ = f.Value.Set("5") // each takes a second
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{t: t, home: newHome(t), vms: make(map[string]api.State)}

@@ -69,11 +69,12 @@ func (c *Console) End() error {
 	return c.file.Close()
 }
 
-// Lines returns at most the last n lines of this run, without line ends and control bytes.
+// Lines returns at most the last n lines of this run, without line ends and control bytes. Those of a kernel that gave
+// up end with its saying so.
 func (c *Console) Lines(n int) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Lines(c.memory, n)
+	return Lines(lastWords(c.memory), n)
 }
 
 // Panic returns what the kernel said last about why it gave up, "" when it did not in this run.

@@ -63,10 +63,24 @@ func escape(line []byte) int {
 	return len(line)
 }
 
+// lastWords returns text up to the message with which a kernel gave up: what it says after that, a trace of its own
+// calls, is long and explains little. Without such a message it returns all of text.
+func lastWords(text []byte) []byte {
+	at := bytes.LastIndex(text, []byte(panicMessage))
+	if at < 0 {
+		return text
+	}
+	if end := bytes.IndexByte(text[at:], '\n'); end >= 0 {
+		return text[:at+end]
+	}
+	return text
+}
+
+const panicMessage = "Kernel panic - not syncing"
+
 // Panic returns the last message with which a Linux kernel gave up in text, without its time stamp, or "".
 func Panic(text []byte) string {
-	const message = "Kernel panic - not syncing"
-	at := bytes.LastIndex(text, []byte(message))
+	at := bytes.LastIndex(text, []byte(panicMessage))
 	if at < 0 {
 		return ""
 	}
