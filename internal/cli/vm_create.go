@@ -59,11 +59,14 @@ func newVMCreate(a *app) *cobra.Command {
 // undoTime bounds how long we wait for what we made to be removed again.
 const undoTime = time.Minute
 
-// make creates a VM and starts it. On failure nothing of it is left.
+// make creates a VM and starts it. On failure nothing of it is left but its name, in what is returned.
 func (a *app) make(ctx context.Context, c *api.Client, spec api.VMSpec, start bool, task *progress.Task) (api.VM, error) {
 	vm, err := c.CreateVM(ctx, spec, task.Report)
-	if err != nil || !start {
-		return vm, err
+	if err != nil {
+		return api.VM{Name: spec.Name}, err
+	}
+	if !start {
+		return vm, nil
 	}
 	started, err := c.StartVM(ctx, vm.ID, task.Report)
 	if err != nil {

@@ -82,7 +82,7 @@ func (r *vmRun) run(ctx context.Context, a *app, c *api.Client, spec api.VMSpec,
 	vm, err := a.make(ctx, c, spec, true, task)
 	display.Close()
 	if err != nil {
-		return before(operation, spec.Name, err)
+		return before(operation, vm.Name, err)
 	}
 	if r.detach {
 		err = r.leave(ctx, a, c, vm, command)

@@ -11,7 +11,7 @@ import (
 )
 
 type consoleInput struct {
-	named
+	Named
 	Follow bool `query:"follow" doc:"go on until the VM ends"`
 	Tail   int  `query:"tail" default:"-1" minimum:"-1" doc:"only the last lines; -1: all"`
 }

@@ -30,8 +30,8 @@ func list[T any](items []T, err error) ([]T, error) {
 
 type nothing struct{}
 
-// named is the input of a route with a reference.
-type named struct {
+// Named is the input of a route with a reference. It is exported because huma sees only exported fields, embedded or not.
+type Named struct {
 	Ref string `path:"ref" doc:"exact name, exact id, or unique prefix of either" maxLength:"256"`
 }
 

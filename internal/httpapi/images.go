@@ -16,11 +16,11 @@ func (s *Server) registerImages() {
 	}, func(ctx context.Context, _ *nothing) ([]api.Image, error) { return list(images.List(ctx)) })
 	register(s, huma.Operation{
 		OperationID: "image-show", Method: http.MethodGet, Path: api.RouteImage, Summary: "image show", Tags: tags,
-	}, func(ctx context.Context, in *named) (api.Image, error) { return images.Get(ctx, in.Ref) })
+	}, func(ctx context.Context, in *Named) (api.Image, error) { return images.Get(ctx, in.Ref) })
 	register(s, huma.Operation{
 		OperationID: "image-delete", Method: http.MethodDelete, Path: api.RouteImage, Summary: "image delete", Tags: tags,
 		Description: "Refused while a VM uses the image.",
-	}, func(ctx context.Context, in *named) (api.Image, error) { return images.Delete(ctx, in.Ref) })
+	}, func(ctx context.Context, in *Named) (api.Image, error) { return images.Delete(ctx, in.Ref) })
 	operation(s, huma.Operation{
 		OperationID: "image-build", Method: http.MethodPost, Path: api.RouteImageBuild, Summary: "image build", Tags: tags,
 	}, func(in *request[api.ImageBuild]) string { return in.Body.Recipe },

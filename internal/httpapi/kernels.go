@@ -16,11 +16,11 @@ func (s *Server) registerKernels() {
 	}, func(ctx context.Context, _ *nothing) ([]api.Kernel, error) { return list(kernels.List(ctx)) })
 	register(s, huma.Operation{
 		OperationID: "kernel-show", Method: http.MethodGet, Path: api.RouteKernel, Summary: "kernel show", Tags: tags,
-	}, func(ctx context.Context, in *named) (api.Kernel, error) { return kernels.Get(ctx, in.Ref) })
+	}, func(ctx context.Context, in *Named) (api.Kernel, error) { return kernels.Get(ctx, in.Ref) })
 	register(s, huma.Operation{
 		OperationID: "kernel-rm", Method: http.MethodDelete, Path: api.RouteKernel, Summary: "kernel rm", Tags: tags,
 		Description: "Refused while a VM or an image uses the kernel.",
-	}, func(ctx context.Context, in *named) (api.Kernel, error) { return kernels.Remove(ctx, in.Ref) })
+	}, func(ctx context.Context, in *Named) (api.Kernel, error) { return kernels.Remove(ctx, in.Ref) })
 	operation(s, huma.Operation{
 		OperationID: "kernel-pull", Method: http.MethodPost, Path: api.RouteKernelPull, Summary: "kernel pull", Tags: tags,
 	}, func(in *request[api.KernelPull]) string { return in.Body.Name },

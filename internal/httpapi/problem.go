@@ -19,7 +19,12 @@ import (
 func Problem(err error) *api.Error {
 	var known *api.Error
 	if errors.As(err, &known) {
-		return known
+		e := *known // what is around it says where it happened
+		e.Detail = err.Error()
+		if hint := errdefs.Hint(err); hint != "" {
+			e.Hint = hint
+		}
+		return &e
 	}
 	e := &api.Error{Code: api.CodeInternal, Status: http.StatusInternalServerError, Detail: err.Error(), Hint: errdefs.Hint(err)}
 	for _, c := range api.Conditions() {

@@ -10,7 +10,7 @@ import (
 )
 
 type stopInput struct {
-	named
+	Named
 	Body *api.StopRequest `required:"false"`
 }
 
@@ -22,7 +22,7 @@ func (in *stopInput) request() api.StopRequest {
 }
 
 type deleteInput struct {
-	named
+	Named
 	Force bool `query:"force" doc:"kill it if it runs"`
 }
 
@@ -33,7 +33,7 @@ func (s *Server) registerVMs() {
 	}, func(ctx context.Context, _ *nothing) ([]api.VM, error) { return list(vms.List(ctx)) })
 	register(s, huma.Operation{
 		OperationID: "vm-show", Method: http.MethodGet, Path: api.RouteVM, Summary: "vm show", Tags: tags,
-	}, func(ctx context.Context, in *named) (api.VM, error) { return vms.Get(ctx, in.Ref) })
+	}, func(ctx context.Context, in *Named) (api.VM, error) { return vms.Get(ctx, in.Ref) })
 	operation(s, huma.Operation{
 		OperationID: "vm-create", Method: http.MethodPost, Path: api.RouteVMs, Summary: "vm create", Tags: tags,
 		Description: "Makes a VM and its disks, and a missing image or kernel first. Does not start it.",
@@ -42,7 +42,7 @@ func (s *Server) registerVMs() {
 	operation(s, huma.Operation{
 		OperationID: "vm-start", Method: http.MethodPost, Path: api.RouteVMStart, Summary: "vm start", Tags: tags,
 		Description: "Boots a VM. It is done when commands can be run in it.",
-	}, ofNamed, func(ctx context.Context, in *named) (api.VM, error) { return vms.Start(ctx, in.Ref) })
+	}, ofNamed, func(ctx context.Context, in *Named) (api.VM, error) { return vms.Start(ctx, in.Ref) })
 	operation(s, huma.Operation{
 		OperationID: "vm-stop", Method: http.MethodPost, Path: api.RouteVMStop, Summary: "vm stop", Tags: tags,
 		Description: "Asks the guest to end, and kills it when it does not in time.",
@@ -57,7 +57,7 @@ func (s *Server) registerVMs() {
 	register(s, huma.Operation{
 		OperationID: "vm-kill", Method: http.MethodPost, Path: api.RouteVMKill, Summary: "vm kill", Tags: tags,
 		Description: "Ends a VM at once. What its guest has not written out is lost.",
-	}, func(ctx context.Context, in *named) (api.VM, error) { return vms.Kill(ctx, in.Ref) })
+	}, func(ctx context.Context, in *Named) (api.VM, error) { return vms.Kill(ctx, in.Ref) })
 	operation(s, huma.Operation{
 		OperationID: "vm-delete", Method: http.MethodDelete, Path: api.RouteVM, Summary: "vm delete", Tags: tags,
 	}, func(in *deleteInput) string { return in.Ref },
@@ -66,5 +66,5 @@ func (s *Server) registerVMs() {
 		})
 }
 
-func ofNamed(in *named) string    { return in.Ref }
+func ofNamed(in *Named) string    { return in.Ref }
 func ofStop(in *stopInput) string { return in.Ref }

@@ -217,15 +217,16 @@ func (t *Task) goesOn(e api.Event) {
 
 func (t *Task) ended(e api.Event) {
 	d, took := t.display, time.Duration(e.StageMS)*time.Millisecond
-	t.stage, t.detail = e.Stage, e.Detail
-	what := t.what()
+	what := join(e.Stage, e.Detail)
 	if d.mode == Plain {
 		d.say(fmt.Sprintf("banger: %s: %s: %s", t.name, what, Took(took)))
 	}
 	if d.mode == Live && took >= worthLine {
 		d.say(d.style.Faint(fmt.Sprintf("  %6s  %s", Took(took), cut(t.name+": "+what, d.width()-12))))
 	}
-	t.stage, t.detail = "", ""
+	if t.stage == e.Stage && t.detail == e.Detail { // stages may overlap: the one that began last is shown
+		t.stage, t.detail = "", ""
+	}
 }
 
 func (t *Task) what() string { return join(t.stage, t.detail) }
