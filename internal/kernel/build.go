@@ -44,18 +44,32 @@ type source struct {
 	config  string // the build's configuration; "": looked for beside the others
 }
 
+// fetcher brings a kernel's files to this machine; what it makes, it makes in the staging directory.
+type fetcher func(ctx context.Context, staging *publish.Staging) (source, error)
+
 // make fetches and builds a kernel in a staging directory and publishes it as name.
-func (s *Service) make(ctx context.Context, name string, force bool, fetch func(context.Context, *publish.Staging) (source, error)) (k api.Kernel, err error) {
+func (s *Service) make(ctx context.Context, name string, force bool, fetch fetcher) (api.Kernel, error) {
 	staging, err := publish.New(s.dirs.Staging(), "kernel")
 	if err != nil {
 		return api.Kernel{}, err
 	}
-	defer func() { err = errors.Join(err, staging.Discard()) }()
+	k, err := s.stage(ctx, staging, name, fetch)
+	if err == nil {
+		k, err = s.publish(ctx, staging, k, force)
+	}
+	if err := errors.Join(err, staging.Discard()); err != nil { //nolint:contextcheck // cleaning up goes on after a cancellation
+		return api.Kernel{}, err
+	}
+	return k, nil
+}
+
+// stage makes all of a kernel's files and brings them to disk. The paths in the result are those after publication.
+func (s *Service) stage(ctx context.Context, staging *publish.Staging, name string, fetch fetcher) (api.Kernel, error) {
 	src, err := fetch(ctx, staging)
 	if err != nil {
 		return api.Kernel{}, err
 	}
-	k, err = build(ctx, staging, src)
+	k, err := build(ctx, staging, src)
 	if err != nil {
 		return api.Kernel{}, fsutil.NoSpace(err)
 	}
@@ -63,7 +77,11 @@ func (s *Service) make(ctx context.Context, name string, force bool, fetch func(
 		return api.Kernel{}, fmt.Errorf("remove the unpacked packages: %w", err)
 	}
 	k.Name, k.CreatedAt = name, time.Now().UTC()
-	return s.publish(ctx, staging, k, force)
+	k = at(k, s.dir(k.ID))
+	if err := writeManifest(staging.Path(manifestFile), k); err != nil {
+		return api.Kernel{}, err
+	}
+	return k, staging.Sync()
 }
 
 // build makes a kernel's files in the staging directory. The paths in the result are those of the staging directory.
@@ -89,14 +107,14 @@ func build(ctx context.Context, staging *publish.Staging, src source) (api.Kerne
 	if modules != "" {
 		files = append(files, modulesFile)
 	}
-	return describe(k, staging, files)
+	return describe(ctx, k, staging, files)
 }
 
 // describe fills in the kernel's files and, from their content, its id.
-func describe(k api.Kernel, staging *publish.Staging, files []string) (api.Kernel, error) {
+func describe(ctx context.Context, k api.Kernel, staging *publish.Staging, files []string) (api.Kernel, error) {
 	id := sha256.New()
 	for _, name := range files {
-		f, err := fsutil.FileInfo(staging.Path(name))
+		f, err := fsutil.Describe(ctx, staging.Path(name))
 		if err != nil {
 			return api.Kernel{}, err
 		}
@@ -130,9 +148,6 @@ func unpackKernel(ctx context.Context, file, target string) (version string, err
 		return "", fmt.Errorf("unpack kernel: %w", err)
 	}
 	unpacked, err := bzimage.Unpack(out, in, info.Size())
-	if err == nil {
-		err = out.Sync()
-	}
 	if err = errors.Join(err, out.Close()); err != nil {
 		return "", fmt.Errorf("kernel %s: %w", file, err)
 	}

@@ -199,15 +199,11 @@ func readConfig(src source, modules, version string) (buildConfig, error) {
 	return nil, nil
 }
 
-// create makes a file, lets fill write it and brings it to disk.
+// create makes a file and lets fill write it.
 func create(path string, fill func(*os.File) error) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return err
 	}
-	err = fill(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return errors.Join(fill(f), f.Close())
 }

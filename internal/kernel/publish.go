@@ -12,15 +12,10 @@ import (
 	"github.com/banger-dev/banger/internal/publish"
 )
 
-// publish moves a built kernel into place and records it. Exactly one of these is true whenever the process or the power
+// publish moves a staged kernel into place and records it. Exactly one of these is true whenever the process or the power
 // dies: the kernel is there with its record, or there is no record and Sweep removes the rest.
 func (s *Service) publish(ctx context.Context, staging *publish.Staging, k api.Kernel, force bool) (api.Kernel, error) {
 	target := s.dir(k.ID)
-	k = at(k, target)
-	if err := writeManifest(staging.Path(manifestFile), k); err != nil {
-		return api.Kernel{}, err
-	}
-
 	s.publication.Lock()
 	defer s.publication.Unlock()
 	all, err := s.records.Kernels(ctx)
@@ -61,7 +56,7 @@ func (s *Service) publish(ctx context.Context, staging *publish.Staging, k api.K
 	return k, nil
 }
 
-// at returns k with its files in the directory dir.
+// at returns k with the paths of its files in dir.
 func at(k api.Kernel, dir string) api.Kernel {
 	k.Vmlinux.Path = filepath.Join(dir, vmlinuxFile)
 	if k.Modules != nil {
