@@ -14,8 +14,10 @@ import (
 	"github.com/banger-dev/banger/api"
 	"github.com/banger-dev/banger/internal/cli/terminal"
 	"github.com/banger-dev/banger/internal/config"
+	"github.com/banger-dev/banger/internal/daemon"
 	"github.com/banger-dev/banger/internal/daemon/spawn"
 	"github.com/banger-dev/banger/internal/paths"
+	"github.com/banger-dev/banger/internal/shim"
 	"github.com/banger-dev/banger/internal/version"
 )
 
@@ -28,12 +30,23 @@ type app struct {
 	style   terminal.Style // of out
 	quiet   bool           // -q of the verb that runs
 
-	client func() (*api.Client, error) // of a daemon of this build, which is started where it is missing
+	client   func() (*api.Client, error) // of a daemon of this build, which is started where it is missing
+	services services
+}
+
+// services are what banger is besides the command line.
+type services struct {
+	daemon func(ctx context.Context, force <-chan struct{}, o daemon.Options) error
+	shim   func(ctx context.Context, dir string) error
 }
 
 // Main runs banger with the arguments after its name and returns the exit status.
 func Main(args []string) int {
-	a := &app{in: os.Stdin, out: output{os.Stdout}, err: os.Stderr, style: terminal.StyleOf(os.Stdout)}
+	return run(args, services{daemon: daemon.Run, shim: shim.Main})
+}
+
+func run(args []string, s services) int {
+	a := &app{in: os.Stdin, out: output{os.Stdout}, err: os.Stderr, style: terminal.StyleOf(os.Stdout), services: s}
 	a.client = sync.OnceValues(a.connect)
 	ctx, stop := a.catchSignals(context.Background())
 	defer stop()

@@ -65,7 +65,7 @@ func (a *app) runDaemon(ctx context.Context, readyFD int, log daemon.LogOptions)
 	defer func() { err = errors.Join(err, closeLog(file)) }()
 	ctx, force, stop := leaveOnSignal(ctx)
 	defer stop()
-	return daemon.Run(ctx, force, daemon.Options{
+	return a.services.daemon(ctx, force, daemon.Options{
 		Dirs: starter.Dirs, Config: defaults, Executable: starter.Executable, Report: report, Log: logger,
 	})
 }

@@ -1,19 +1,15 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/banger-dev/banger/api"
 	"github.com/banger-dev/banger/internal/cli/terminal"
-)
-
-// What a check can find.
-const (
-	pass = "PASS"
-	warn = "WARN"
-	bad  = "FAIL"
+	"github.com/banger-dev/banger/internal/daemon"
+	"github.com/banger-dev/banger/internal/doctor"
 )
 
 func newDoctor(a *app) *cobra.Command {
@@ -22,7 +18,10 @@ func newDoctor(a *app) *cobra.Command {
 		Use: "doctor", Short: "Check this host; exit status 1 when a check fails", Args: cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			checks := a.examine(cmd)
+			checks, err := a.examine(cmd.Context())
+			if err != nil {
+				return fail(operation(cmd), "", err)
+			}
 			if f.json {
 				if err := printJSON(a.out, checks); err != nil {
 					return err
@@ -31,7 +30,7 @@ func newDoctor(a *app) *cobra.Command {
 				return err
 			}
 			for _, c := range checks {
-				if c.Status == bad {
+				if c.Status == doctor.Fail {
 					return status(exitError)
 				}
 			}
@@ -57,22 +56,30 @@ func (a *app) printChecks(checks []api.Check) error {
 
 func verdict(style terminal.Style, status string) string {
 	switch status {
-	case pass:
+	case doctor.Pass:
 		return style.Good(status)
-	case warn:
+	case doctor.Warn:
 		return style.Doubtful(status)
 	}
 	return style.Bad(status)
 }
 
-// examine asks the daemon for its checks. That it can be asked is the first of them.
-func (a *app) examine(cmd *cobra.Command) []api.Check {
+// examine asks the daemon for its checks. Without a daemon, which is the worst of what they can find, we make them.
+func (a *app) examine(ctx context.Context) ([]api.Check, error) {
 	client, err := a.client()
-	if err == nil {
-		var checks []api.Check
-		if checks, err = client.Doctor(cmd.Context()); err == nil {
-			return checks
-		}
+	if err != nil {
+		return nil, err
 	}
-	return []api.Check{{Name: "daemon", Status: bad, Reason: err.Error(), Remedy: hintOf(err)}}
+	checks, err := client.Doctor(ctx)
+	if err == nil || ctx.Err() != nil {
+		return checks, err
+	}
+	starter, failed := a.starter()
+	if failed != nil {
+		return nil, failed
+	}
+	// A configuration that cannot be read is what the daemon complains of, too.
+	defaults, _ := a.defaults()
+	options := daemon.Options{Dirs: starter.Dirs, Config: defaults, Executable: starter.Executable}
+	return daemon.Examine(ctx, options, starter.Build, err), nil
 }

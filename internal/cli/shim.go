@@ -1,10 +1,6 @@
 package cli
 
-import (
-	"github.com/spf13/cobra"
-
-	"github.com/banger-dev/banger/internal/shim"
-)
+import "github.com/spf13/cobra"
 
 // newShim is the command that the daemon starts for each VM. It is nothing for people.
 func newShim(a *app) *cobra.Command {
@@ -13,7 +9,7 @@ func newShim(a *app) *cobra.Command {
 		Use: "shim --dir DIR", Short: "Supervise one VM", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.signals.yield()
-			return fail(operation(cmd), dir, shim.Main(cmd.Context(), dir))
+			return fail(operation(cmd), dir, a.services.shim(cmd.Context(), dir))
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "the VM's directory")

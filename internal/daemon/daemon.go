@@ -20,6 +20,7 @@ import (
 	"github.com/banger-dev/banger/internal/paths"
 	"github.com/banger-dev/banger/internal/unixsock"
 	"github.com/banger-dev/banger/internal/version"
+	"github.com/banger-dev/banger/internal/vm"
 )
 
 // succession is how long a daemon waits for the one that it replaces.
@@ -32,6 +33,7 @@ type Options struct {
 	Executable string // the banger binary, which is also the shim's
 	Report     *Report
 	Log        *slog.Logger
+	Driver     vm.Driver // nil: QEMU as configured
 }
 
 // Run runs a daemon until ctx ends or a client asks it to leave, and then until its streams have ended. force ends

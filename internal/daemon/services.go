@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/banger-dev/banger/internal/image"
 	"github.com/banger-dev/banger/internal/image/recipe"
 	"github.com/banger-dev/banger/internal/kernel"
-	"github.com/banger-dev/banger/internal/publish"
 	"github.com/banger-dev/banger/internal/store"
 	"github.com/banger-dev/banger/internal/vm"
 	"github.com/banger-dev/banger/internal/vmm/qemu"
@@ -40,10 +38,17 @@ func open(ctx context.Context, o Options) (*services, error) {
 		store: records, images: images, kernels: kernels, options: o,
 		vms: vm.New(vm.Options{
 			Dirs: o.Dirs, Config: o.Config, Records: records, Images: images, Kernels: kernels,
-			Driver: qemu.New(qemu.Options{Binary: o.Config.QEMU, Accelerator: o.Config.Accelerator, CacheDir: o.Dirs.Cache}),
+			Driver: driver(o),
 			Shim:   []string{o.Executable, "shim"}, Log: o.Log,
 		}),
 	}, nil
+}
+
+func driver(o Options) vm.Driver {
+	if o.Driver != nil {
+		return o.Driver
+	}
+	return qemu.New(qemu.Options{Binary: o.Config.QEMU, Accelerator: o.Config.Accelerator, CacheDir: o.Dirs.Cache})
 }
 
 // agentPath finds the guest agent's executable: where the user says, or next to banger, or in the libexec directory
@@ -64,23 +69,13 @@ func agentPath(o Options) string {
 
 // reconcile brings files and records in line after whatever happened to the last daemon.
 func (s *services) reconcile(ctx context.Context) error {
-	removed, err := publish.Sweep(s.options.Dirs.Staging())
-	if err != nil {
-		return fmt.Errorf("sweep staging: %w", err)
-	}
-	for _, path := range removed {
-		s.options.Log.Info("unfinished work removed", "path", path)
-	}
-	if err := s.images.Sweep(ctx); err != nil {
-		return fmt.Errorf("sweep images: %w", err)
+	if err := s.images.Sweep(ctx); err != nil { // and all of staging
+		return err
 	}
 	if err := s.kernels.Sweep(ctx); err != nil {
-		return fmt.Errorf("sweep kernels: %w", err)
+		return err
 	}
-	if err := s.vms.Reconcile(ctx); err != nil {
-		return fmt.Errorf("reconcile vms: %w", err)
-	}
-	return nil
+	return s.vms.Reconcile(ctx)
 }
 
 func (s *services) close() error { return errors.Join(s.vms.Close(), s.store.Close()) }
