@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/banger-dev/banger/api"
@@ -54,6 +55,7 @@ func (s *Service) make(ctx context.Context, name string, force bool, fetch fetch
 		return api.Kernel{}, err
 	}
 	k, err := s.stage(ctx, staging, name, fetch)
+	debug.FreeOSMemory() // of a daemon that may not need it again for weeks: 75 MB after a pull, 18 MB with this
 	if err == nil {
 		k, err = s.publish(ctx, staging, k, force)
 	}
