@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/banger-dev/banger/internal/errdefs"
 )
 
 const (
@@ -17,10 +15,15 @@ const (
 
 var zeros [holeSize]byte
 
+// eof is the content of a file that is given none.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+
 // store reads size bytes and returns where it put them.
 func (w *Writer) store(content io.Reader, size int64) ([]extent, error) {
-	if size < 0 || size > maxSize {
-		return nil, errdefs.New(errdefs.ErrInvalid, "a file cannot have %d bytes", size)
+	if content == nil {
+		content = eof{}
 	}
 	var list []extent
 	for done := int64(0); done < size; {

@@ -3,6 +3,8 @@
 // [Format] makes an empty file system. A [Writer] takes entries one after the other, as a tar stream has them; file
 // data goes to disk as it arrives, the rest is kept in memory and written by [Writer.Close]. The same calls make the
 // same bytes. The format is that of the Linux kernel's Documentation/filesystems/ext4.
+//
+// There is no lost+found, which would be in the way in a root or home directory: e2fsck makes one when it needs it.
 package ext4
 
 import (

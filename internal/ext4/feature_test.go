@@ -224,7 +224,7 @@ func TestXattrs(t *testing.T) {
 		aclDefault:                          le.AppendUint32(nil, 1),
 	} {
 		err := w.Add(Entry{Path: "x", Xattrs: map[string][]byte{name: value}}, nil)
-		if name != "user." && !errors.Is(err, errdefs.ErrInvalid) {
+		if !errors.Is(err, errdefs.ErrInvalid) {
 			t.Errorf("%q: %v, want an error of class invalid", name, err)
 		}
 	}
@@ -258,10 +258,33 @@ func TestRefusedEntries(t *testing.T) {
 				t.Errorf("%s: %v, want an error of class invalid", name, err)
 			}
 		}
+		if err := w.Add(Entry{Path: "x", Size: 1}, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("content that is missing: %v", err)
+		}
 		if got, err := w.ReadDir(""); err != nil || !slices.Equal(got, []string{"file"}) {
 			t.Errorf("after refused entries: %q, %v", got, err)
 		}
 	})
+}
+
+func TestUseAfterClose(t *testing.T) {
+	w, err := NewWriter(newImage(t), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAdd(t, w, Entry{Path: "a"}, "a")
+	for range 2 {
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, err := range map[string]error{
+		"add": w.Add(Entry{Path: "b"}, nil), "link": w.Link("b", "a"), "remove": w.Remove("a"),
+	} {
+		if !errors.Is(err, errdefs.ErrState) {
+			t.Errorf("%s: %v, want an error of class wrong state", name, err)
+		}
+	}
 }
 
 func TestRefusedOptions(t *testing.T) {
@@ -299,7 +322,7 @@ func TestFullFileSystem(t *testing.T) {
 func TestSeveralGroups(t *testing.T) {
 	for name, o := range map[string]Options{"exact": {ReadOnly: true}, "writable": {Size: 1 << 30, Journal: true}} {
 		t.Run(name, func(t *testing.T) {
-			const size = 300 << 20
+			const size = 140 << 20
 			v := build(t, o, func(w *Writer) {
 				if err := w.Add(Entry{Path: "large", Size: size}, &spots{every: 60 << 10}); err != nil {
 					t.Fatal(err)

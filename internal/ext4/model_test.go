@@ -166,7 +166,7 @@ func TestWriterAgainstModel(t *testing.T) {
 		if err := check(f.Name()); err != nil {
 			t.Fatal(err)
 		}
-		got := (newVolume(f)).walk()
+		got := newVolume(f).walk()
 		for p, s := range got {
 			s.Ino = 0
 			got[p] = s

@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -177,8 +178,11 @@ func sameContent(a, b io.Reader) error {
 		if n != m || !bytes.Equal(x[:n], y[:m]) {
 			return fmt.Errorf("differs after %d bytes (%d and %d more)", off, n, m)
 		}
-		if errA != nil || errB != nil {
+		if n < len(x) { // the end of both
 			return nil
+		}
+		if err := errors.Join(errA, errB); err != nil {
+			return err
 		}
 		off += int64(n)
 	}

@@ -2,9 +2,7 @@ package ext4
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -65,6 +63,14 @@ func NewWriter(f *os.File, o Options) (*Writer, error) {
 	return w, w.begin()
 }
 
+// usable refuses changes after Close.
+func (w *Writer) usable() error {
+	if w.closed {
+		return errdefs.New(errdefs.ErrState, "the file system is complete")
+	}
+	return nil
+}
+
 // plan decides on the layout, as far as it is known.
 func (w *Writer) plan() error {
 	if w.o.Size == 0 {
@@ -102,183 +108,6 @@ func (w *Writer) begin() error {
 	}
 	if w.o.Journal {
 		return w.writeJournal(journalBlocks(w.layout.blocks))
-	}
-	return nil
-}
-
-// Add puts an entry where e.Path says, in place of what is there; a directory only changes the attributes of a
-// directory. Missing parents are made, with mode 0755. A regular file's e.Size bytes are read from content.
-func (w *Writer) Add(e Entry, content io.Reader) error {
-	if err := w.add(e, content); err != nil {
-		return fmt.Errorf("add %q: %w", e.Path, err)
-	}
-	return nil
-}
-
-func (w *Writer) add(e Entry, content io.Reader) error {
-	p, err := checkPath(e.Path)
-	if err != nil {
-		return err
-	}
-	if err := checkEntry(e); err != nil {
-		return err
-	}
-	if p == "" {
-		if e.Type != Directory {
-			return errdefs.New(errdefs.ErrInvalid, "the root must be a directory")
-		}
-		return w.setAttributes(w.nodes.get(rootIno), e)
-	}
-	dir, name, err := w.parent(p)
-	if err != nil {
-		return err
-	}
-	old, exists := w.nodes.get(dir).dir.names[name]
-	if exists && e.Type == Directory && w.nodes.get(old).dir != nil {
-		return w.setAttributes(w.nodes.get(old), e)
-	}
-	n, err := w.newNode(e, content)
-	if err != nil {
-		return errors.Join(err, w.discardNode(&n))
-	}
-	if exists {
-		if err := w.detach(dir, name); err != nil {
-			return err
-		}
-	}
-	_, err = w.attach(dir, name, n)
-	return err
-}
-
-func checkEntry(e Entry) error {
-	switch {
-	case int(e.Type) >= len(modeOf):
-		return errdefs.New(errdefs.ErrInvalid, "unknown type %d", e.Type)
-	case e.Mode&^modePermBits != 0:
-		return errdefs.New(errdefs.ErrInvalid, "mode %#o has more than permission bits", e.Mode)
-	case e.Type == Symlink && (e.Linkname == "" || len(e.Linkname) >= blockSize):
-		return errdefs.New(errdefs.ErrInvalid, "target of a symbolic link has %d bytes", len(e.Linkname))
-	case e.Major > 0xfff || e.Minor > 0xfffff:
-		return errdefs.New(errdefs.ErrInvalid, "device number %d:%d is out of range", e.Major, e.Minor)
-	}
-	return nil
-}
-
-// newNode makes the node of e and writes its content. After an error, the node has what is to be discarded.
-func (w *Writer) newNode(e Entry, content io.Reader) (n node, err error) {
-	n.kind = e.Type
-	n.extents, err = w.storeEntry(&n, e, content)
-	if err != nil {
-		return n, err
-	}
-	return n, w.setAttributes(&n, e)
-}
-
-func (w *Writer) storeEntry(n *node, e Entry, content io.Reader) ([]extent, error) {
-	switch e.Type {
-	case Regular:
-		n.size = e.Size
-		return w.store(content, e.Size)
-	case Symlink:
-		n.size = int64(len(e.Linkname))
-		if len(e.Linkname) < blockFieldSize {
-			n.target = e.Linkname
-			return nil, nil
-		}
-		return w.storeData(nil, 0, []byte(e.Linkname))
-	case CharDevice, BlockDevice:
-		n.dev = joinDevice(e.Major, e.Minor)
-	}
-	return nil, nil
-}
-
-// setAttributes sets what an entry has besides content.
-func (w *Writer) setAttributes(n *node, e Entry) error {
-	set, err := w.useAttrs(e.Xattrs)
-	if err != nil {
-		return err
-	}
-	old := n.attrs
-	n.attrs = set
-	n.mode = modeOf[n.kind] | e.Mode
-	n.uid, n.gid = e.UID, e.GID
-	n.setTime(e.ModTime, w.o.Epoch)
-	return w.dropAttrs(old)
-}
-
-// Link makes path another name of target, which must exist and not be a directory, in place of what is there.
-func (w *Writer) Link(path, target string) error {
-	if err := w.link(path, target); err != nil {
-		return fmt.Errorf("link %q to %q: %w", path, target, err)
-	}
-	return nil
-}
-
-func (w *Writer) link(path, target string) error {
-	path, err := checkPath(path)
-	if err != nil {
-		return err
-	}
-	if target, err = checkPath(target); err != nil {
-		return err
-	}
-	ino, ok := w.find(target)
-	if !ok {
-		return errdefs.New(errdefs.ErrInvalid, "the target does not exist")
-	}
-	n := w.nodes.get(ino)
-	if n.dir != nil {
-		return errdefs.New(errdefs.ErrInvalid, "the target is a directory")
-	}
-	if old, ok := w.find(path); ok && old == ino {
-		return nil
-	}
-	if n.links >= maxFileLinks {
-		return errdefs.New(errdefs.ErrInvalid, "the target has %d names already", n.links)
-	}
-	if path == "" {
-		return errdefs.New(errdefs.ErrInvalid, "the root must be a directory")
-	}
-	dir, name, err := w.parent(path)
-	if err != nil {
-		return err
-	}
-	n.links++ // before detach, which might remove the target's only name with a directory
-	names := w.nodes.get(dir).dir.names
-	if _, ok := names[name]; ok {
-		if err := w.detach(dir, name); err != nil {
-			return err
-		}
-	}
-	names[name] = ino
-	return nil
-}
-
-// Remove removes what is at path, with all below it. Its blocks are used again. Of the root, it removes the content.
-// What does not exist is an error of class ErrNotFound.
-func (w *Writer) Remove(path string) error {
-	p, err := checkPath(path)
-	if err != nil {
-		return fmt.Errorf("remove %q: %w", path, err)
-	}
-	ino, ok := w.find(p)
-	if !ok {
-		return errdefs.New(errdefs.ErrNotFound, "remove %q: no such file", path)
-	}
-	if p == "" {
-		for _, name := range w.nodes.get(ino).dir.sorted() {
-			if err := w.detach(ino, name); err != nil {
-				return fmt.Errorf("remove %q: %w", name, err)
-			}
-		}
-		return nil
-	}
-	dir, name, err := w.parent(p)
-	if err == nil {
-		err = w.detach(dir, name)
-	}
-	if err != nil {
-		return fmt.Errorf("remove %q: %w", path, err)
 	}
 	return nil
 }

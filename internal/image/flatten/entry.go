@@ -82,6 +82,9 @@ func (m *merge) xattrs(h *tar.Header) map[string][]byte {
 	var out map[string][]byte
 	for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) { // sorted for the warnings
 		value := h.PAXRecords[key]
+		if strings.HasPrefix(key, "SCHILY.acl.") || strings.HasPrefix(key, "RHT.security.") {
+			m.warnings.add(fmt.Sprintf("left out: %q; of such records only %s* are kept", key, xattrRecord))
+		}
 		name, ok := strings.CutPrefix(key, xattrRecord)
 		if !ok {
 			continue
