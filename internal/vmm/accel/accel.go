@@ -5,6 +5,7 @@ package accel
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/vmm/hostcache"
@@ -38,7 +39,7 @@ func Choose(ctx context.Context, want, cacheDir string) (Verdict, error) {
 	case ctx.Err() != nil:
 		return Verdict{}, fmt.Errorf("probe kvm: %w", ctx.Err())
 	case r.Works:
-		return Verdict{KVM, "KVM runs guest code"}, nil
+		return Verdict{KVM, "KVM runs guest code: the probe took " + r.Took.Round(time.Millisecond).String()}, nil
 	case want == KVM:
 		return Verdict{}, errdefs.WithHint(errdefs.New(errdefs.ErrUnavailable, "use kvm: %s", r.Reason), "%s", r.Hint)
 	}
@@ -48,8 +49,9 @@ func Choose(ctx context.Context, want, cacheDir string) (Verdict, error) {
 // Result is what the probe of KVM found.
 type Result struct {
 	Works  bool
-	Reason string // a sentence; empty when it works
-	Hint   string // a remedy; empty when there is none
+	Reason string        // a sentence; empty when it works
+	Hint   string        // a remedy; empty when there is none
+	Took   time.Duration // of the guest, when it works
 }
 
 // Probe runs a small guest under KVM in a process of its own, for a second at most.
@@ -58,7 +60,7 @@ func Probe(ctx context.Context, cacheDir string) Result {
 	if !ok {
 		return early // costs nothing, and changes when the user joins a group
 	}
-	r, err := hostcache.Get(cacheDir, "kvm probe 1", func() (Result, error) { return probe(ctx) })
+	r, err := hostcache.Get(cacheDir, "kvm probe 2", func() (Result, error) { return probe(ctx) })
 	if err != nil {
 		return Result{Reason: err.Error(), Hint: noHint}
 	}

@@ -57,6 +57,7 @@ func testParentKilled(t *testing.T, s suite) {
 
 func readPID(t *testing.T, lines *bufio.Scanner) int {
 	t.Helper()
+	var said []string
 	for lines.Scan() {
 		if text, ok := strings.CutPrefix(lines.Text(), pidLine); ok {
 			pid, err := strconv.Atoi(text)
@@ -65,8 +66,9 @@ func readPID(t *testing.T, lines *bufio.Scanner) int {
 			}
 			return pid
 		}
+		said = append(said, lines.Text())
 	}
-	t.Fatalf("the parent ended without a machine: %v", lines.Err())
+	t.Fatalf("the parent ended without a machine (%v):\n%s", lines.Err(), strings.Join(said, "\n"))
 	return 0
 }
 

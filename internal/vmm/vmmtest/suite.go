@@ -20,8 +20,9 @@ import (
 	"github.com/banger-dev/banger/internal/vmm/vmmtest/guestproto"
 )
 
-// patience bounds every wait for a machine. It is far longer than anything takes on a loaded host.
-const patience = 60 * time.Second
+// patience bounds every wait for a machine. It is far longer than anything takes, even under KVM in emulation on a
+// loaded host.
+const patience = 3 * time.Minute
 
 // Fixture is what the suite needs besides a driver.
 type Fixture struct {
