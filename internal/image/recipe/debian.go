@@ -42,6 +42,10 @@ var debianLeftOut = []string{
 	"path-exclude=/usr/share/info/*", "path-exclude=/usr/share/locale/*", "path-include=/usr/share/locale/locale.alias",
 }
 
+// confined runs a program in the directory $1 so that it can write there, but not to the host's root file system:
+// the program may be root, and should it ever mistake the host for what it makes, nothing happens.
+const confined = `mount --bind "$1" "$1" && mount -o remount,bind,ro / && cd "$1" && shift && exec "$@"`
+
 // debianCustomize is run by sh outside of the new root file system, whose path is its first argument.
 //
 //go:embed debian.sh
@@ -83,8 +87,8 @@ func (d *Debian) Open(ctx context.Context, scratch string) (Stream, error) {
 	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return nil, err
 	}
-	cmd := userns.Command(ctx, mmdebstrap, args...)
-	cmd.Dir, cmd.Env = scratch, environment(tmp)
+	cmd := userns.Command(ctx, "sh", append([]string{"-c", confined, "sh", scratch, mmdebstrap}, args...)...)
+	cmd.Env = environment(tmp)
 	return startProcess(ctx, cmd, newProgress(ctx, debianName))
 }
 

@@ -92,10 +92,10 @@ END
 printf 'set nocompatible backspace=2 ruler\n' | write root/.vimrc.tiny
 chmod 644 "$root/root/.bashrc" "$root/root/.profile" "$root/root/.vimrc.tiny"
 
-# What apt, dpkg and others remember of the making.
+# What apt, dpkg and others remember of the making. /tmp is mmdebstrap's own until it ends.
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb \
 	"$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old "$root"/var/cache/ldconfig/aux-cache \
-	"$root"/var/lib/systemd/random-seed "$root"/etc/.pwd.lock "$root"/etc/*- "$root"/run/* "$root"/tmp/* "$root"/var/tmp/*
+	"$root"/var/lib/systemd/random-seed "$root"/etc/.pwd.lock "$root"/etc/*- "$root"/run/* "$root"/var/tmp/*
 find "$root/var/log" -type f -delete
 
 # Nothing under /usr is newer than what was last made from it: systemd need not update caches when it starts.

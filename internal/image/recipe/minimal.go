@@ -82,7 +82,7 @@ func (m *Minimal) inspect(ctx context.Context, f *os.File) ([]string, error) {
 	const hint = "install the package busybox-static"
 	e, err := elf.NewFile(f)
 	if err != nil {
-		return nil, errdefs.WithHint(errdefs.New(errdefs.ErrUnavailable, "check %s: %w", m.busybox, err), hint)
+		return nil, errdefs.WithHint(errdefs.New(errdefs.ErrUnavailable, "check %s: it is no executable: %w", m.busybox, err), hint)
 	}
 	if slices.ContainsFunc(e.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
 		return nil, errdefs.WithHint(errdefs.New(errdefs.ErrUnavailable, "check %s: it is not static", m.busybox), hint)

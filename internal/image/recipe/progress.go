@@ -114,7 +114,10 @@ func (p *progress) explain(err error) error {
 		p.last = append(p.last, line)
 	}
 	words := strings.Join(p.last[max(0, len(p.last)-inError):], "; ")
-	err = fmt.Errorf("%s: %w: %s", mmdebstrap, err, words)
+	err = fmt.Errorf("%s: %w", mmdebstrap, err)
+	if words != "" {
+		err = fmt.Errorf("%w: %s", err, words)
+	}
 	switch {
 	case strings.Contains(words, "No space left on device"):
 		return errdefs.WithHint(errdefs.As(errdefs.ErrExhausted, err), "free some space on the disk of banger's state directory")

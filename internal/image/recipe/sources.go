@@ -65,7 +65,7 @@ func (s aptSource) ofRelease(release string) (aptSource, bool) {
 	if s.Disabled || !slices.Contains(s.Types, "deb") || !slices.Contains(s.Components, "main") {
 		return aptSource{}, false
 	}
-	if s.SignedBy != "" && !strings.HasPrefix(s.SignedBy, "/usr/share/keyrings/debian-archive-") {
+	if s.SignedBy != "" && !debianKeys.MatchString(s.SignedBy) {
 		return aptSource{}, false // someone else's
 	}
 	of := aptSource{Types: []string{"deb"}, Components: []string{"main"}, SignedBy: s.SignedBy}
@@ -84,6 +84,9 @@ func (s aptSource) ofRelease(release string) (aptSource, bool) {
 	}
 	return of, len(of.URIs) > 0 && len(of.Suites) > 0
 }
+
+// debianKeys are the files of debian-archive-keyring.
+var debianKeys = regexp.MustCompile(`^/usr/share/keyrings/debian-archive-[a-z0-9-]+\.(gpg|asc|pgp)$`)
 
 var snapshot = regexp.MustCompile(`^\d{8}T\d{6}Z$`)
 
@@ -107,9 +110,8 @@ func parseOneLine(r io.Reader) ([]aptSource, error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line, _, _ := strings.Cut(lines.Text(), "#")
-		kind, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		kind, rest, _ := strings.Cut(strings.Join(strings.Fields(line), " "), " ")
 		s := aptSource{Types: []string{kind}}
-		rest = strings.TrimSpace(rest)
 		if options, after, ok := strings.Cut(rest, "]"); ok && strings.HasPrefix(rest, "[") {
 			for _, option := range strings.Fields(options[1:]) {
 				if key, value, _ := strings.Cut(option, "="); strings.EqualFold(key, "signed-by") {
