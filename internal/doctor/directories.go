@@ -49,7 +49,7 @@ func directory(o Options, name, path string, private bool) api.Check {
 	case !info.IsDir():
 		return fail(name, "move it away", "%s is not a directory", path)
 	}
-	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != o.Host.UID() { //nolint:errcheck,forcetypeassert // Linux
+	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != o.Host.UID() {
 		return fail(name, "run banger as the user who owns it, or set BANGER_HOME to another directory",
 			"%s belongs to uid %d, not to uid %d", path, uid, o.Host.UID())
 	}

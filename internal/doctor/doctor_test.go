@@ -156,50 +156,86 @@ func TestChecks(t *testing.T) {
 		reason string
 		remedy string
 	}{
-		{"no qemu", func(_ *testing.T, o *Options) { o.Driver = driver{err: hinted} },
-			"qemu", Fail, "no such thing", "do this"},
-		{"no qemu, no hint", func(_ *testing.T, o *Options) { o.Driver = driver{err: errors.New("boom")} },
-			"qemu", Fail, "boom", "install QEMU"},
+		{
+			"no qemu", func(_ *testing.T, o *Options) { o.Driver = driver{err: hinted} },
+			"qemu", Fail, "no such thing", "do this",
+		},
+		{
+			"no qemu, no hint", func(_ *testing.T, o *Options) { o.Driver = driver{err: errors.New("boom")} },
+			"qemu", Fail, "boom", "install QEMU",
+		},
 		{"software emulation", func(_ *testing.T, o *Options) {
 			o.Driver = driver{capabilities: vmm.Capabilities{Accelerator: "tcg", Reason: "/dev/kvm: permission denied"}}
 		}, "accelerator", Warn, "tcg, software emulation: /dev/kvm: permission denied", "none is needed"},
 
 		{"no agent", func(_ *testing.T, o *Options) { _ = os.Remove(o.Agent) }, "agent", Fail, "no such file", "make build"},
-		{"agent not executable", func(_ *testing.T, o *Options) { _ = os.Chmod(o.Agent, 0o644) },
-			"agent", Fail, "not an executable file", "make build"},
-		{"agent is a directory", func(_ *testing.T, o *Options) { o.Agent = o.Dirs.State },
-			"agent", Fail, "not an executable file", "make build"},
-		{"agent is a script", func(t *testing.T, o *Options) { write(t, o.Agent, "#!/bin/sh\nexit 0\n# longer than the ELF identification\n", 0o755) },
-			"agent", Fail, "bad magic number", "make build"},
-		{"agent needs libraries", func(t *testing.T, o *Options) { write(t, o.Agent, executable(true), 0o755) },
-			"agent", Fail, "shared libraries", "CGO_ENABLED=0"},
-
-		{"state not made yet", func(_ *testing.T, o *Options) { o.Dirs.State += "/a/b" },
-			"directory state", Pass, "will be made", ""},
-		{"state is a file", func(_ *testing.T, o *Options) { o.Dirs.State = o.Agent },
-			"directory state", Fail, "not a directory", "move it"},
-		{"state of another user", func(_ *testing.T, o *Options) { o.Host.UID = func() int { return 4242 } },
-			"directory state", Fail, "not to uid 4242", "BANGER_HOME"},
-		{"state open to all", func(_ *testing.T, o *Options) { _ = os.Chmod(o.Dirs.State, 0o755) },
-			"directory state", Warn, "mode 0755", "chmod 700"},
-		{"config open to all", func(_ *testing.T, o *Options) { _ = os.Chmod(o.Dirs.Config, 0o755) },
-			"directory config", Pass, "config", ""},
-		{"state below a file", func(_ *testing.T, o *Options) { o.Dirs.State = o.Agent + "/state" },
-			"directory state", Fail, "not a directory", "BANGER_HOME"},
-
-		{"hardly any space", func(_ *testing.T, o *Options) { o.Host.Free = func(string) (int64, error) { return 1 << 30, nil } },
-			"disk space", Fail, "1GiB left", "free some"},
-		{"little space", func(_ *testing.T, o *Options) { o.Host.Free = func(string) (int64, error) { return 5 << 30, nil } },
-			"disk space", Warn, "5GiB left", "free some"},
-		{"space not known", func(_ *testing.T, o *Options) {
-			o.Host.Free = func(string) (int64, error) { return 0, errors.New("boom") }
+		{
+			"agent not executable", func(_ *testing.T, o *Options) { _ = os.Chmod(o.Agent, 0o644) },
+			"agent", Fail, "not an executable file", "make build",
 		},
-			"disk space", Warn, "boom", ""},
+		{
+			"agent is a directory", func(_ *testing.T, o *Options) { o.Agent = o.Dirs.State },
+			"agent", Fail, "not an executable file", "make build",
+		},
+		{
+			"agent is a script", func(t *testing.T, o *Options) {
+				write(t, o.Agent, "#!/bin/sh\nexit 0\n# longer than the ELF identification\n", 0o755)
+			},
+			"agent", Fail, "bad magic number", "make build",
+		},
+		{
+			"agent needs libraries", func(t *testing.T, o *Options) { write(t, o.Agent, executable(true), 0o755) },
+			"agent", Fail, "shared libraries", "CGO_ENABLED=0",
+		},
 
-		{"one directory for all", func(_ *testing.T, o *Options) { o.Host.Getenv = func(string) string { return "x" } },
-			"XDG runtime directory", Pass, "BANGER_HOME is set", ""},
-		{"no runtime directory", func(_ *testing.T, o *Options) { o.Host.Getenv = func(string) string { return "" } },
-			"XDG runtime directory", Pass, "sockets are in", ""},
+		{
+			"state not made yet", func(_ *testing.T, o *Options) { o.Dirs.State += "/a/b" },
+			"directory state", Pass, "will be made", "",
+		},
+		{
+			"state is a file", func(_ *testing.T, o *Options) { o.Dirs.State = o.Agent },
+			"directory state", Fail, "not a directory", "move it",
+		},
+		{
+			"state of another user", func(_ *testing.T, o *Options) { o.Host.UID = func() int { return 4242 } },
+			"directory state", Fail, "not to uid 4242", "BANGER_HOME",
+		},
+		{
+			"state open to all", func(_ *testing.T, o *Options) { _ = os.Chmod(o.Dirs.State, 0o755) },
+			"directory state", Warn, "mode 0755", "chmod 700",
+		},
+		{
+			"config open to all", func(_ *testing.T, o *Options) { _ = os.Chmod(o.Dirs.Config, 0o755) },
+			"directory config", Pass, "config", "",
+		},
+		{
+			"state below a file", func(_ *testing.T, o *Options) { o.Dirs.State = o.Agent + "/state" },
+			"directory state", Fail, "not a directory", "BANGER_HOME",
+		},
+
+		{
+			"hardly any space", func(_ *testing.T, o *Options) { o.Host.Free = func(string) (int64, error) { return 1 << 30, nil } },
+			"disk space", Fail, "1GiB left", "free some",
+		},
+		{
+			"little space", func(_ *testing.T, o *Options) { o.Host.Free = func(string) (int64, error) { return 5 << 30, nil } },
+			"disk space", Warn, "5GiB left", "free some",
+		},
+		{
+			"space not known", func(_ *testing.T, o *Options) {
+				o.Host.Free = func(string) (int64, error) { return 0, errors.New("boom") }
+			},
+			"disk space", Warn, "boom", "",
+		},
+
+		{
+			"one directory for all", func(_ *testing.T, o *Options) { o.Host.Getenv = func(string) string { return "x" } },
+			"XDG runtime directory", Pass, "BANGER_HOME is set", "",
+		},
+		{
+			"no runtime directory", func(_ *testing.T, o *Options) { o.Host.Getenv = func(string) string { return "" } },
+			"XDG runtime directory", Pass, "sockets are in", "",
+		},
 		{"another user's runtime directory", func(_ *testing.T, o *Options) {
 			o.Host.Getenv = func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": "/run/user/0"}[name] }
 		}, "XDG runtime directory", Warn, "/run/user/0 is not a directory of uid", "log in"},
@@ -207,71 +243,115 @@ func TestChecks(t *testing.T) {
 		{"no daemon", func(_ *testing.T, o *Options) {
 			o.Daemon = func(context.Context) (api.Version, error) { return api.Version{}, hinted }
 		}, "daemon", Fail, "no such thing", "do this"},
-		{"daemon of another build", func(_ *testing.T, o *Options) { o.Build = "b2" },
-			"daemon", Warn, "process 7 is of another build", "replaces it"},
-		{"socket gone", func(_ *testing.T, o *Options) { _ = os.Remove(o.Dirs.Socket()) },
-			"socket", Fail, "is gone", "daemon stop"},
-		{"socket open to all", func(_ *testing.T, o *Options) { _ = os.Chmod(o.Dirs.Socket(), 0o666) },
-			"socket", Warn, "mode 0666", "chmod 600"},
+		{
+			"daemon of another build", func(_ *testing.T, o *Options) { o.Build = "b2" },
+			"daemon", Warn, "process 7 is of another build", "replaces it",
+		},
+		{
+			"socket gone", func(_ *testing.T, o *Options) { _ = os.Remove(o.Dirs.Socket()) },
+			"socket", Fail, "is gone", "daemon stop",
+		},
+		{
+			"socket open to all", func(_ *testing.T, o *Options) { _ = os.Chmod(o.Dirs.Socket(), 0o666) },
+			"socket", Warn, "mode 0666", "chmod 600",
+		},
 		{"socket is a file", func(t *testing.T, o *Options) {
 			_ = os.Remove(o.Dirs.Socket())
 			write(t, o.Dirs.Socket(), "", 0o600)
 		}, "socket", Fail, "not a socket", "move it"},
 
-		{"store does not open", func(_ *testing.T, o *Options) { o.Records, o.StoreErr = nil, hinted },
-			"store", Fail, "no such thing", "do this"},
-		{"store not looked at", func(_ *testing.T, o *Options) { o.Records = nil },
-			"store", Warn, "not looked at", "daemon"},
-		{"store cannot be read", func(_ *testing.T, o *Options) { o.Records = store{err: hinted} },
-			"store", Fail, "no such thing", "do this"},
+		{
+			"store does not open", func(_ *testing.T, o *Options) { o.Records, o.StoreErr = nil, hinted },
+			"store", Fail, "no such thing", "do this",
+		},
+		{
+			"store not looked at", func(_ *testing.T, o *Options) { o.Records = nil },
+			"store", Warn, "not looked at", "daemon",
+		},
+		{
+			"store cannot be read", func(_ *testing.T, o *Options) { o.Records = store{err: hinted} },
+			"store", Fail, "no such thing", "do this",
+		},
 
-		{"no default image", func(_ *testing.T, o *Options) { o.Config.Image = "other" },
-			"default image", Warn, "other has not been made yet", "banger image build other"},
-		{"image's file gone", func(_ *testing.T, o *Options) { _ = os.Remove(o.Records.(store).images[0].Rootfs.Path) },
-			"image debian", Fail, "no such file", "image build --force debian-bookworm"},
-		{"image's file cut off", func(_ *testing.T, o *Options) { _ = os.Truncate(o.Records.(store).images[0].Rootfs.Path, 5) },
-			"image debian", Fail, "has 5 bytes, the record says 20", "--force"},
-		{"image's seed gone", func(_ *testing.T, o *Options) { _ = os.Remove(o.Records.(store).images[0].WorkSeed.Path) },
-			"image debian", Fail, "no such file", "--force"},
-		{"image's file is a directory", func(_ *testing.T, o *Options) { o.Records.(store).images[0].Rootfs.Path = o.Dirs.State },
-			"image debian", Fail, "is not a file", "--force"},
-		{"image without a seed", func(_ *testing.T, o *Options) { o.Records.(store).images[0].WorkSeed = nil },
-			"feature /root work disk", Warn, "guest /root will be empty: debian", "build the image again"},
+		{
+			"no default image", func(_ *testing.T, o *Options) { o.Config.Image = "other" },
+			"default image", Warn, "other has not been made yet", "banger image build other",
+		},
+		{
+			"image's file gone", func(_ *testing.T, o *Options) { _ = os.Remove(o.Records.(store).images[0].Rootfs.Path) },
+			"image debian", Fail, "no such file", "image build --force debian-bookworm",
+		},
+		{
+			"image's file cut off", func(_ *testing.T, o *Options) { _ = os.Truncate(o.Records.(store).images[0].Rootfs.Path, 5) },
+			"image debian", Fail, "has 5 bytes, the record says 20", "--force",
+		},
+		{
+			"image's seed gone", func(_ *testing.T, o *Options) { _ = os.Remove(o.Records.(store).images[0].WorkSeed.Path) },
+			"image debian", Fail, "no such file", "--force",
+		},
+		{
+			"image's file is a directory", func(_ *testing.T, o *Options) { o.Records.(store).images[0].Rootfs.Path = o.Dirs.State },
+			"image debian", Fail, "is not a file", "--force",
+		},
+		{
+			"image without a seed", func(_ *testing.T, o *Options) { o.Records.(store).images[0].WorkSeed = nil },
+			"feature /root work disk", Warn, "guest /root will be empty: debian", "build the image again",
+		},
 
-		{"no default kernel", func(_ *testing.T, o *Options) { o.Config.Kernel = "other" },
-			"default kernel", Warn, "other has not been fetched yet", "banger kernel pull other"},
-		{"kernel's file gone", func(_ *testing.T, o *Options) { _ = os.Remove(o.Records.(store).kernels[0].Vmlinux.Path) },
-			"kernel cloud", Fail, "no such file", "--force"},
+		{
+			"no default kernel", func(_ *testing.T, o *Options) { o.Config.Kernel = "other" },
+			"default kernel", Warn, "other has not been fetched yet", "banger kernel pull other",
+		},
+		{
+			"kernel's file gone", func(_ *testing.T, o *Options) { _ = os.Remove(o.Records.(store).kernels[0].Vmlinux.Path) },
+			"kernel cloud", Fail, "no such file", "--force",
+		},
 		{"kernel's modules cut off", func(t *testing.T, o *Options) {
 			modules := file(t, filepath.Join(o.Dirs.State, "modules"), 5)
 			modules.Size = 6
 			o.Records.(store).kernels[0].Modules = &modules
 		}, "kernel cloud", Fail, "has 5 bytes, the record says 6", "--force"},
 
-		{"no namespaces", func(_ *testing.T, o *Options) { o.Host.Namespaces = func(context.Context) error { return hinted } },
-			"user namespaces", Warn, "no such thing", "do this"},
-		{"no mmdebstrap", func(_ *testing.T, o *Options) { o.Host.LookPath = missing("mmdebstrap") },
-			"mmdebstrap", Warn, "not found: `image build debian-bookworm` needs it", "install the package mmdebstrap"},
-		{"no apt", func(_ *testing.T, o *Options) { o.Host.LookPath = missing("apt-get") },
-			"apt-get", Warn, "not found: `kernel pull`", "install the package apt"},
+		{
+			"no namespaces", func(_ *testing.T, o *Options) { o.Host.Namespaces = func(context.Context) error { return hinted } },
+			"user namespaces", Warn, "no such thing", "do this",
+		},
+		{
+			"no mmdebstrap", func(_ *testing.T, o *Options) { o.Host.LookPath = missing("mmdebstrap") },
+			"mmdebstrap", Warn, "not found: `image build debian-bookworm` needs it", "install the package mmdebstrap",
+		},
+		{
+			"no apt", func(_ *testing.T, o *Options) { o.Host.LookPath = missing("apt-get") },
+			"apt-get", Warn, "not found: `kernel pull`", "install the package apt",
+		},
 
 		{"stale staging", func(t *testing.T, o *Options) {
 			write(t, filepath.Join(o.Dirs.Staging(), "image-abc", "rootfs.ext4"), "", 0o600)
 		}, "staging", Warn, "process that is gone: image-abc", "daemon stop"},
-		{"staging in use", func(t *testing.T, o *Options) { hold(t, filepath.Join(o.Dirs.Staging(), "image-abc")) },
-			"staging", Pass, "1 operation in progress", ""},
-		{"no staging yet", func(_ *testing.T, o *Options) { _ = os.Remove(o.Dirs.Staging()) },
-			"staging", Pass, "no operations", ""},
+		{
+			"staging in use", func(t *testing.T, o *Options) { hold(t, filepath.Join(o.Dirs.Staging(), "image-abc")) },
+			"staging", Pass, "1 operation in progress", "",
+		},
+		{
+			"no staging yet", func(_ *testing.T, o *Options) { _ = os.Remove(o.Dirs.Staging()) },
+			"staging", Pass, "no operations", "",
+		},
 
-		{"no unified cgroups", func(_ *testing.T, o *Options) { o.Host.Cgroups += "/none" },
-			"cgroup delegation", Warn, "no unified cgroup hierarchy", "systemd"},
-		{"cgroup of none", func(t *testing.T, o *Options) { write(t, o.Host.SelfCgroup, "4:memory:/legacy\n", 0o600) },
-			"cgroup delegation", Warn, "names no cgroup", "systemd"},
+		{
+			"no unified cgroups", func(_ *testing.T, o *Options) { o.Host.Cgroups += "/none" },
+			"cgroup delegation", Warn, "no unified cgroup hierarchy", "systemd",
+		},
+		{
+			"cgroup of none", func(t *testing.T, o *Options) { write(t, o.Host.SelfCgroup, "4:memory:/legacy\n", 0o600) },
+			"cgroup delegation", Warn, "names no cgroup", "systemd",
+		},
 		{"cgroup not the user's", func(_ *testing.T, o *Options) {
 			_ = os.Remove(filepath.Join(o.Host.Cgroups, "user", "cgroup.subtree_control"))
 		}, "cgroup delegation", Warn, "is not the user's", "systemd"},
-		{"cgroup file unreadable", func(_ *testing.T, o *Options) { _ = os.Remove(o.Host.SelfCgroup) },
-			"cgroup delegation", Warn, "no such file", "systemd"},
+		{
+			"cgroup file unreadable", func(_ *testing.T, o *Options) { _ = os.Remove(o.Host.SelfCgroup) },
+			"cgroup delegation", Warn, "no such file", "systemd",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := healthy(t)

@@ -69,7 +69,7 @@ func (f *flow) receive(handle func([]byte), failed func(error)) {
 }
 
 func receiveOne(fd int, handle func([]byte)) error {
-	buf := datagrams.Get().(*[datagramMax]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	buf := datagrams.Get().(*[datagramMax]byte)
 	defer datagrams.Put(buf)
 	n, _, err := unix.Recvfrom(fd, buf[:], unix.MSG_DONTWAIT)
 	if err != nil {

@@ -151,9 +151,15 @@ func TestTCPHalfClose(t *testing.T) {
 
 func TestTCPReset(t *testing.T) {
 	t.Run("of the host reaches the guest", func(t *testing.T) {
-		addr := listenTCP(t, "127.0.0.1:0", func(conn *net.TCPConn) { _ = conn.SetLinger(0) })
+		addr := listenTCP(t, "127.0.0.1:0", func(conn *net.TCPConn) {
+			_, _ = conn.Read(make([]byte, 1)) // before that, a reset would be a refusal
+			_ = conn.SetLinger(0)
+		})
 		_, guest := newPair(t, "full")
 		conn := guest.mustDialTCP(onGateway(t, addr))
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := io.ReadAll(conn); err == nil || !strings.Contains(err.Error(), "reset") {
 			t.Fatalf("got %v, want a reset", err)
 		}

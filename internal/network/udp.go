@@ -9,7 +9,6 @@ import (
 
 	"github.com/banger-dev/banger/internal/network/dhcp"
 	"gvisor.dev/gvisor/pkg/buffer"
-	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
@@ -135,7 +134,7 @@ func lease() dhcp.Lease {
 
 // sendUDP sends a datagram to the guest as if from src.
 func (o *outbound) sendUDP(src, guest netip.AddrPort, payload []byte) {
-	var network tcpip.NetworkProtocolNumber = ipv6.ProtocolNumber
+	network := ipv6.ProtocolNumber
 	if guest.Addr().Is4() {
 		network = ipv4.ProtocolNumber
 	}

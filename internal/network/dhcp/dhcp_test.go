@@ -44,7 +44,7 @@ func options(t *testing.T, reply []byte) map[byte]string {
 		case rest[0] == optEnd:
 			return out
 		}
-		out[rest[0]] = fmt.Sprint(rest[2 : 2+rest[1]])
+		out[rest[0]] = fmt.Sprintf("%d", rest[2:2+rest[1]])
 		rest = rest[2+rest[1]:]
 	}
 }
@@ -55,7 +55,7 @@ func TestReply(t *testing.T) {
 		optMTU: "[255 240]", optLease: "[0 1 81 128]",
 	}
 	with := func(kind byte, without ...byte) map[byte]string {
-		out := map[byte]string{optType: fmt.Sprint([]byte{kind})}
+		out := map[byte]string{optType: fmt.Sprintf("%d", []byte{kind})}
 		for k, v := range full {
 			out[k] = v
 		}
