@@ -49,7 +49,7 @@ func (s *shim) sessions(ctx context.Context, port net.Conn, ready chan<- error) 
 		}
 		if err == nil {
 			s.at("running")
-			s.log.Info("agent session")
+			s.log.Info("guest is ready", "stages", s.board.get().Stages)
 			waitEither(ctx, agent)
 			s.log.Info("agent session ended")
 		}

@@ -73,6 +73,8 @@ func (s *shim) launch(ctx context.Context) (vmm.Machine, error) {
 		return nil, err
 	}
 	s.board.enter(control.StageKernel)
+	s.log.Info("vmm started", "pid", machine.PID(), "driver", capabilities.Driver, "version", capabilities.Version,
+		"accelerator", capabilities.Accelerator, "why", capabilities.Reason)
 	s.at("started")
 	s.recordProcesses(machine)
 	s.board.change(func(st *control.State) { st.VMMPID = machine.PID() })

@@ -68,19 +68,21 @@ func (s *shim) explain(bootErr error, text string) error {
 		class = errdefs.ErrUnavailable
 	}
 	lines := s.console.Lines(errorLines)
-	hint := errdefs.Hint(bootErr)
-	if stage := s.board.get().Stage; hint == "" && stage != control.StageVMM {
-		hint = "boot another kernel or image, with --kernel or --image"
-		if len(lines) == 0 {
-			hint = "the kernel wrote nothing to its console: check that it is one for virtual machines, or boot another with --kernel"
-		}
-	}
 	if len(lines) > 0 {
 		text += "; the console's last lines:\n  " + strings.Join(lines, "\n  ")
 	}
-	err := errdefs.New(class, "%s", text)
-	if hint == "" {
-		return err
+	return errdefs.WithHint(errdefs.New(class, "%s", text), "%s", remedy(bootErr, s.board.get().Stage, len(lines) > 0))
+}
+
+// remedy is what the user can do about a boot that failed.
+func remedy(bootErr error, stage string, spoke bool) string {
+	switch hint := errdefs.Hint(bootErr); {
+	case hint != "":
+		return hint
+	case stage == control.StageVMM:
+		return "`banger doctor` checks this host; if it finds nothing, boot another kernel with --kernel"
+	case !spoke:
+		return "the kernel wrote nothing to its console: check that it is one for virtual machines, or boot another with --kernel"
 	}
-	return errdefs.WithHint(err, "%s", hint)
+	return "boot another kernel or image, with --kernel or --image"
 }

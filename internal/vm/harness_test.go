@@ -40,6 +40,7 @@ import (
 const (
 	roleShim    = "test-shim"
 	roleService = "test-service"
+	roleReal    = "test-real-shim"
 
 	envShimPoint    = "BANGER_TEST_SHIM_POINT"    // where the shim kills itself, or its VMM with "vmm:" before it
 	envServicePoint = "BANGER_TEST_SERVICE_POINT" // where the service kills itself
@@ -51,6 +52,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case roleShim:
 			exit(shim.Process(context.Background(), os.Args[3], fakeParts()))
+		case roleReal:
+			exit(shim.Main(context.Background(), os.Args[3]))
 		case roleService:
 			exit(crashService(os.Args[2]))
 		}
@@ -188,6 +191,7 @@ type home struct {
 func newHome(t *testing.T) home {
 	t.Helper()
 	root := t.TempDir()
+	t.Cleanup(func() { endProcesses(root) })
 	h := home{dirs: paths.Dirs{
 		Config: root + "/config", State: root + "/state", Cache: root + "/cache", Runtime: root + "/run",
 	}}
@@ -322,6 +326,15 @@ func (h home) clean(t testing.TB, s *Service) {
 		t.Errorf("vms are left: %v, %v", vms, err)
 	}
 	h.census(t)
+}
+
+// endProcesses ends what a failed test has left in its directory.
+func endProcesses(root string) {
+	for _, p := range (home{dirs: paths.Dirs{State: root}}).processes() {
+		if pid, err := strconv.Atoi(strings.Fields(p)[0]); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 func (h home) census(t testing.TB) {

@@ -1,0 +1,443 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/banger-dev/banger/internal/errdefs"
+	"github.com/banger-dev/banger/internal/guest"
+	"github.com/banger-dev/banger/internal/guest/agent"
+	"github.com/banger-dev/banger/internal/guest/proto"
+	"github.com/banger-dev/banger/internal/shim/control"
+	"github.com/banger-dev/banger/internal/unixsock"
+	"github.com/banger-dev/banger/internal/vmm"
+	"github.com/banger-dev/banger/internal/vmm/fake"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a shim that runs in the test's process.
+type rig struct {
+	t      *testing.T
+	dir    control.Dir
+	client *control.Client
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// testNet is a fake one that a test can end.
+type testNet struct {
+	link net.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+func (n *testNet) Done() <-chan struct{} { return n.done }
+func (n *testNet) end()                  { n.once.Do(func() { close(n.done) }) }
+func (n *testNet) Close() error          { n.end(); return n.link.Close() }
+
+// run starts a shim whose guest is a function.
+func run(t *testing.T, g func(context.Context, fake.Hardware) vmm.Cause, change func(*control.Spec, *Parts)) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: control.Dir(t.TempDir()), done: make(chan error, 1)}
+	r.client = control.NewClient(r.dir)
+	vmlinux := filepath.Join(string(r.dir), "vmlinux")
+	if err := os.WriteFile(vmlinux, []byte("kernel"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := control.Spec{ID: "id", Name: "box", VCPU: 1, Memory: 64 << 20, Kernel: vmm.Kernel{Vmlinux: vmlinux}, Net: "public"}
+	parts := Parts{
+		Driver:  func(control.Spec) (vmm.Driver, error) { return fake.New(fake.Options{Guest: g}), nil },
+		Connect: func(ctx context.Context, port net.Conn) (Agent, error) { return guest.Connect(ctx, port) },
+		Network: func(link net.Conn, _ control.Spec, _ *slog.Logger) (Network, error) {
+			return &testNet{link: link, done: make(chan struct{})}, nil
+		},
+		Guest: func() proto.Network { return proto.Network{} },
+	}
+	if change != nil {
+		change(&spec, &parts)
+	}
+	if err := control.Write(r.dir.Spec(), spec); err != nil {
+		t.Fatal(err)
+	}
+	l, err := unixsock.Listen(r.dir.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	r.cancel = cancel
+	ready := make(chan struct{})
+	go func() {
+		r.done <- Run(ctx, r.dir, l, parts, slog.New(slog.NewTextHandler(t.Output(), nil)), func() { close(ready) })
+	}()
+	<-ready
+	t.Cleanup(func() {
+		_ = r.client.Kill(ctx)
+		cancel()
+		r.wait()
+	})
+	return r
+}
+
+// wait waits until the shim has returned.
+func (r *rig) wait() {
+	r.t.Helper()
+	select {
+	case err := <-r.done:
+		r.done <- err
+		if err != nil {
+			r.t.Errorf("Run = %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		r.t.Fatal("the shim does not end")
+	}
+}
+
+// exit waits for the end and returns what was recorded.
+func (r *rig) exit() control.Exit {
+	r.t.Helper()
+	r.wait()
+	var e control.Exit
+	if err := control.Read(r.dir.Exit(), &e); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := r.client.State(r.t.Context()); !errors.Is(err, control.ErrGone) {
+		r.t.Errorf("it is still served: %v", err)
+	}
+	if _, err := os.Lstat(r.dir.Socket()); !errors.Is(err, os.ErrNotExist) {
+		r.t.Errorf("the socket is left: %v", err)
+	}
+	return e
+}
+
+// until waits for a state.
+func (r *rig) until(what string, is func(control.State) bool) control.State {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer cancel()
+	var found control.State
+	err := r.client.Events(ctx, func(s control.State) {
+		if is(s) {
+			found = s
+			cancel()
+		}
+	})
+	if found.Phase == "" {
+		r.t.Fatalf("it is never %s: %v", what, err)
+	}
+	return found
+}
+
+func (r *rig) running() control.State {
+	r.t.Helper()
+	return r.until("running", func(s control.State) bool { return s.Phase == control.Running })
+}
+
+// obedient is a guest with an agent that ends when it is asked to.
+func obedient(ctx context.Context, h fake.Hardware) vmm.Cause {
+	_, _ = io.WriteString(h.Console, "hello\n")
+	return serve(ctx, h)
+}
+
+func serve(ctx context.Context, h fake.Hardware) vmm.Cause {
+	asked := make(chan proto.ShutdownRequest, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { _ = agent.Serve(ctx, h.Agent, agent.Options{System: askable(asked)}) })
+	defer cancel()
+	select {
+	case r := <-asked:
+		if r.Reboot {
+			return vmm.CauseReboot
+		}
+	case <-ctx.Done():
+	}
+	return vmm.CausePoweroff
+}
+
+type askable chan proto.ShutdownRequest
+
+func (askable) Apply(context.Context, proto.Identity) error { return nil }
+func (a askable) Shutdown(_ context.Context, r proto.ShutdownRequest) error {
+	a <- r
+	return nil
+}
+
+func TestAgentThatRestarts(t *testing.T) {
+	restart := make(chan struct{})
+	r := run(t, func(ctx context.Context, h fake.Hardware) vmm.Cause {
+		first, cancel := context.WithCancel(ctx)
+		go func() { <-restart; cancel() }()
+		_ = agent.Serve(first, &portSession{Conn: h.Agent}, agent.Options{Version: "first"})
+		_ = h.Agent.SetDeadline(time.Time{})
+		return serve(ctx, h)
+	}, nil)
+	if s := r.running(); s.Guest.Version != "first" || !s.Agent {
+		t.Errorf("guest: %+v", s.Guest)
+	}
+	close(restart)
+	r.until("served by another agent", func(s control.State) bool { return s.Agent && s.Guest.Version == "" })
+	if a, err := r.client.Stop(t.Context(), 10*time.Second); err != nil || a.Escalated {
+		t.Errorf("Stop = %+v, %v", a, err)
+	}
+	if e := r.exit(); e.Reason != "stopped" {
+		t.Errorf("exit: %+v", e)
+	}
+}
+
+func TestRequestWaitsForASession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l link
+		got := make(chan Agent, 1)
+		go func() {
+			a, err := l.wait(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			got <- a
+		}()
+		synctest.Wait()
+		want := &guest.Client{}
+		l.set(want)
+		if a := <-got; a != want {
+			t.Errorf("wait = %v", a)
+		}
+		l.set(nil)
+		if _, err := l.wait(t.Context()); !errors.Is(err, errdefs.ErrUnavailable) || errdefs.Hint(err) == "" {
+			t.Errorf("wait without a session = %v", err)
+		}
+	})
+}
+
+func TestPauseAndStop(t *testing.T) {
+	r := run(t, obedient, nil)
+	if err := r.client.Resume(t.Context()); !errors.Is(err, errdefs.ErrState) && err != nil {
+		t.Errorf("resume before it runs: %v", err)
+	}
+	r.running()
+	for range 2 {
+		if err := r.client.Pause(t.Context()); err != nil {
+			t.Errorf("Pause = %v", err)
+		}
+	}
+	if s, err := r.client.State(t.Context()); err != nil || s.Phase != control.Paused {
+		t.Errorf("state %v, %v", s.Phase, err)
+	}
+	if a, err := r.client.Stop(t.Context(), 10*time.Second); err != nil || a.Escalated {
+		t.Errorf("Stop = %+v, %v", a, err)
+	}
+	if e := r.exit(); e.Reason != "stopped" {
+		t.Errorf("exit: %+v", e)
+	}
+}
+
+func TestLostNetworkIsAWarning(t *testing.T) {
+	var n *testNet
+	r := run(t, obedient, func(_ *control.Spec, p *Parts) {
+		p.Network = func(link net.Conn, _ control.Spec, _ *slog.Logger) (Network, error) {
+			n = &testNet{link: link, done: make(chan struct{})}
+			return n, nil
+		}
+	})
+	r.running()
+	n.end()
+	s := r.until("warning", func(s control.State) bool { return len(s.Warnings) > 0 })
+	if s.Phase != control.Running || !strings.Contains(s.Warnings[0], "lost its network") {
+		t.Errorf("state: %+v", s)
+	}
+}
+
+func TestNetworkThatDoesNotStartIsAWarning(t *testing.T) {
+	r := run(t, obedient, func(_ *control.Spec, p *Parts) {
+		p.Network = func(link net.Conn, _ control.Spec, _ *slog.Logger) (Network, error) {
+			return nil, errors.Join(errors.New("no stack"), link.Close())
+		}
+	})
+	if s := r.running(); len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "no stack") {
+		t.Errorf("warnings: %q", s.Warnings)
+	}
+}
+
+func TestBootTimeout(t *testing.T) {
+	r := run(t, func(ctx context.Context, h fake.Hardware) vmm.Cause {
+		_, _ = io.WriteString(h.Console, "waiting for godot\n")
+		<-ctx.Done()
+		return vmm.CausePoweroff
+	}, func(s *control.Spec, _ *Parts) { s.BootTimeout = 200 * time.Millisecond })
+	e := r.exit()
+	err := control.Unpack(e.Error)
+	if e.Reason != "boot-failed" || !errors.Is(err, errdefs.ErrTimeout) || errdefs.Hint(err) == "" ||
+		!strings.Contains(err.Error(), "stage kernel") || !strings.Contains(err.Error(), "waiting for godot") {
+		t.Errorf("exit: %+v, error %v, hint %q", e, err, errdefs.Hint(err))
+	}
+}
+
+func TestDriverFailures(t *testing.T) {
+	for _, step := range []fake.Step{fake.StepPrepare, fake.StepStart, fake.StepBoot} {
+		t.Run(string(step), func(t *testing.T) {
+			broken := errdefs.WithHint(errdefs.New(errdefs.ErrExhausted, "no memory"), "buy some")
+			r := run(t, obedient, func(_ *control.Spec, p *Parts) {
+				p.Driver = func(control.Spec) (vmm.Driver, error) {
+					return fake.New(fake.Options{Fail: func(_ context.Context, s fake.Step, _ vmm.Config) error {
+						if s == step {
+							return broken
+						}
+						return nil
+					}}), nil
+				}
+			})
+			err := control.Unpack(r.exit().Error)
+			if !errors.Is(err, errdefs.ErrExhausted) || errdefs.Hint(err) != "buy some" || !strings.Contains(err.Error(), "stage vmm") {
+				t.Errorf("error %v, hint %q", err, errdefs.Hint(err))
+			}
+		})
+	}
+}
+
+func TestEndWhileTheVMMStarts(t *testing.T) {
+	for name, end := range map[string]func(*rig) error{
+		"stop": func(r *rig) error { _, err := r.client.Stop(t.Context(), time.Minute); return err },
+		"kill": func(r *rig) error { return r.client.Kill(t.Context()) },
+		"term": func(r *rig) error { r.cancel(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			reached := make(chan struct{})
+			r := run(t, obedient, func(_ *control.Spec, p *Parts) {
+				p.Driver = func(control.Spec) (vmm.Driver, error) {
+					return fake.New(fake.Options{Fail: func(ctx context.Context, s fake.Step, _ vmm.Config) error {
+						if s != fake.StepBoot {
+							return nil
+						}
+						close(reached)
+						<-ctx.Done()
+						return ctx.Err()
+					}}), nil
+				}
+			})
+			<-reached
+			if err := end(r); err != nil {
+				t.Errorf("end: %v", err)
+			}
+			if e := r.exit(); e.Reason != map[string]string{"stop": "stopped", "kill": "killed", "term": "stopped"}[name] {
+				t.Errorf("exit: %+v", e)
+			}
+		})
+	}
+}
+
+func TestGuestEndsByItself(t *testing.T) {
+	tests := map[string]struct {
+		says   string
+		cause  vmm.Cause
+		reason string
+		detail string
+	}{
+		"poweroff": {"", vmm.CausePoweroff, "poweroff", ""},
+		"reboot":   {"", vmm.CauseReboot, "reboot", ""},
+		"panic":    {"[9.9] Kernel panic - not syncing: Fatal exception\r\n", vmm.CauseReboot, "crashed", "Kernel panic - not syncing: Fatal exception"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			end := make(chan struct{})
+			r := run(t, func(ctx context.Context, h fake.Hardware) vmm.Cause {
+				ctx, cancel := context.WithCancel(ctx)
+				var wg sync.WaitGroup
+				wg.Go(func() { serve(ctx, h) })
+				<-end
+				_, _ = io.WriteString(h.Console, tt.says)
+				cancel()
+				wg.Wait()
+				return tt.cause
+			}, nil)
+			r.running()
+			close(end)
+			if e := r.exit(); e.Reason != tt.reason || !strings.Contains(e.Detail, tt.detail) || e.Error != nil {
+				t.Errorf("exit: %+v", e)
+			}
+		})
+	}
+}
+
+func TestConsoleOverHTTP(t *testing.T) {
+	more := make(chan struct{})
+	r := run(t, func(ctx context.Context, h fake.Hardware) vmm.Cause {
+		_, _ = io.WriteString(h.Console, "one\ntwo\n")
+		go func() { <-more; _, _ = io.WriteString(h.Console, "three\n") }()
+		return serve(ctx, h)
+	}, nil)
+	r.running()
+	var tail strings.Builder
+	if err := r.client.Console(t.Context(), &tail, 1, false); err != nil || tail.String() != "two\n" {
+		t.Errorf("tail = %q, %v", tail.String(), err)
+	}
+	var all strings.Builder
+	followed := make(chan error, 1)
+	go func() { followed <- r.client.Console(t.Context(), &all, -1, true) }()
+	close(more)
+	if _, err := r.client.Stop(t.Context(), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-followed; err != nil || all.String() != "one\ntwo\nthree\n" {
+		t.Errorf("followed %q, %v", all.String(), err)
+	}
+}
+
+func TestSpecThatCannotBeRead(t *testing.T) {
+	dir := control.Dir(t.TempDir())
+	l, err := unixsock.Listen(dir.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Run(t.Context(), dir, l, Parts{}, slog.New(slog.DiscardHandler), func() { t.Error("it says that it is ready") })
+	if !errors.Is(err, errdefs.ErrNotFound) {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestPhases(t *testing.T) {
+	tests := []struct {
+		from control.Phase
+		e    event
+		to   control.Phase // "": refused
+	}{
+		{control.Starting, identified, control.Running},
+		{control.Starting, paused, ""},
+		{control.Starting, resumed, ""},
+		{control.Running, paused, control.Paused},
+		{control.Running, identified, control.Running},
+		{control.Running, resumed, ""},
+		{control.Paused, resumed, control.Running},
+		{control.Paused, identified, control.Paused},
+		{control.Ended, identified, ""},
+		{control.Ended, paused, ""},
+		{control.Ended, over, ""},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.from, " ", tt.e), func(t *testing.T) {
+			b := newBoard()
+			b.state.Phase = tt.from
+			err := b.step(tt.e, func(*control.State) {})
+			if tt.to == "" && !errors.Is(err, errdefs.ErrState) {
+				t.Errorf("step = %v", err)
+			}
+			if tt.to != "" && (err != nil || b.get().Phase != tt.to) {
+				t.Errorf("step leads to %s, %v", b.get().Phase, err)
+			}
+		})
+	}
+}
