@@ -49,8 +49,11 @@ func command(args []string) error {
 
 // asInit is PID 1. It never returns: a machine that cannot boot ends, after saying why on its console.
 func asInit() {
-	log := logger()
-	err := bootMachine(log)
+	err := boot.MountKernel()
+	log := logger() // reads /proc
+	if err == nil {
+		err = bootMachine(log)
+	}
 	log.Error("boot failed", "error", err)
 	unix.Sync()
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
@@ -65,7 +68,7 @@ func bootMachine(log *slog.Logger) error {
 		return err
 	}
 	if m.Init.Name == "agent" {
-		return pid1.Run(m.Upper(), log)
+		return pid1.Run(log)
 	}
 	return m.Exec()
 }

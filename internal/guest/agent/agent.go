@@ -42,9 +42,9 @@ type Options struct {
 
 // Agent serves one machine, over any number of sessions, one after the other.
 type Agent struct {
-	o         Options
-	log       *slog.Logger
-	protected bool // the agent's oom_score_adj is not for its children
+	o   Options
+	log *slog.Logger
+	oom *oomGuard
 
 	mu       sync.Mutex
 	identity *proto.Identity // nil until there is one
@@ -66,7 +66,7 @@ func New(o Options) *Agent {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &Agent{o: o, log: o.Log, protected: oomScoreAdj() != 0}
+	a := &Agent{o: o, log: o.Log, oom: newOOMGuard(o.Log)}
 	a.restore()
 	return a
 }

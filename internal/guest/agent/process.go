@@ -64,17 +64,7 @@ func (a *Agent) run(cmd *exec.Cmd) error {
 		defer group.Close()
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
 	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	if a.protected {
-		// Nothing can be done between fork and exec, so for an instant the command is protected too.
-		file := fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid)
-		if err := os.WriteFile(file, []byte("0"), 0); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ESRCH) {
-			a.log.Warn("expose command to the OOM killer", "error", err)
-		}
-	}
-	return nil
+	return a.oom.start(cmd.Start)
 }
 
 // connect makes the streams. It returns the command's ends, to be closed once it has started.
@@ -191,16 +181,4 @@ func closeAll(files []*os.File) {
 			f.Close() // a terminal's is closed twice, which is harmless
 		}
 	}
-}
-
-func oomScoreAdj() int {
-	b, err := os.ReadFile("/proc/self/oom_score_adj")
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return 0
-	}
-	return n
 }

@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // diskWait bounds how long the boot waits for a disk after the drivers are loaded.
@@ -26,6 +28,10 @@ const (
 	IdentityFile = RunDir + "/identity.json" // the identity, for an agent that is started again
 )
 
+// OverlayDir is where the overlay disk is mounted in the running guest: whoever takes the machine down finds it there
+// and can close its file system.
+const OverlayDir = RunDir + "/overlay"
+
 // Report is what the boot tells the agent that is started later.
 type Report struct {
 	Init     string   `json:"init"` // proto.Info.Init
@@ -35,27 +41,29 @@ type Report struct {
 // Machine is a booted guest whose init is about to run.
 type Machine struct {
 	Init     Init
-	upper    *os.File // root directory of the overlay disk
 	warnings []string
 	log      *slog.Logger
 }
 
+// MountKernel mounts the kernel's own file systems in the initramfs, so that the rest has /proc and /dev.
+func MountKernel() error { return mountAll(kernelFS) }
+
 // Run boots: when it returns, the process is in the image's root file system, with everything mounted that every init
-// expects. It must be called by PID 1 in the initramfs. Its errors leave a machine that cannot run.
+// expects. It must be called by PID 1 in the initramfs, after [MountKernel]. Its errors leave a machine that cannot run.
 func Run(ctx context.Context, log *slog.Logger) (*Machine, error) {
 	m := &Machine{log: log}
-	if err := mountAll(kernelFS); err != nil {
-		return nil, err
-	}
+	m.step("begins")
 	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return nil, fmt.Errorf("read kernel command line: %w", err)
 	}
 	m.loadModules()
 	m.step("modules loaded")
-	if err := m.mountRoot(ctx); err != nil {
+	overlay, err := m.mountRoot(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer overlay.Close()
 	m.step("root mounted")
 	agent, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -65,7 +73,7 @@ func Run(ctx context.Context, log *slog.Logger) (*Machine, error) {
 	if err := switchRoot(newRoot); err != nil {
 		return nil, err
 	}
-	if err := m.furnish(); err != nil {
+	if err := m.furnish(overlay); err != nil {
 		return nil, err
 	}
 	m.Init = detect("/", strings.Fields(string(line)))
@@ -78,16 +86,21 @@ func Run(ctx context.Context, log *slog.Logger) (*Machine, error) {
 	return m, m.report()
 }
 
-// furnish mounts what every init expects, and banger's own disks.
-func (m *Machine) furnish() error {
+// furnish mounts what every init expects, and banger's own disks. overlay is the root directory of the overlay disk.
+func (m *Machine) furnish(overlay *os.File) error {
 	if err := mountAll(kernelFS); err != nil {
 		return err
 	}
 	if err := mountAll(runFS); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(RunDir, 0o755); err != nil {
-		return fmt.Errorf("make %s: %w", RunDir, err)
+	// Its mount in the initramfs has no path any more, but the open directory still leads there.
+	disk := filesystem{fmt.Sprintf("/proc/self/fd/%d", overlay.Fd()), OverlayDir, "", unix.MS_BIND, ""}
+	if err := disk.mount(); err != nil {
+		return err
+	}
+	if err := os.Chmod(RunDir, 0o700); err != nil {
+		return fmt.Errorf("keep %s to root: %w", RunDir, err)
 	}
 	m.try("mount the kernel's modules", m.mountModules())
 	for _, v := range volumes {
@@ -135,6 +148,3 @@ func ReadReport() (Report, error) {
 	}
 	return r, nil
 }
-
-// Upper returns the root directory of the overlay disk, whose mount is not reachable by a path any more.
-func (m *Machine) Upper() *os.File { return m.upper }

@@ -65,38 +65,44 @@ const (
 // and inode tables, which are zeros from the start, are not written.
 const WritableOptions = "discard,noinit_itable"
 
-// mountRoot puts the root file system together at newRoot: the image below, the machine's own disk above.
-func (m *Machine) mountRoot(ctx context.Context) error {
+// mountRoot puts the root file system together at newRoot: the image below, the machine's own disk above. It returns the
+// root directory of the latter.
+func (m *Machine) mountRoot(ctx context.Context) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, diskWait)
 	defer cancel()
 	rootfs, err := blockdev.Wait(ctx, proto.SerialRootfs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	overlay, err := blockdev.Wait(ctx, proto.SerialOverlay)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := m.mountLower(rootfs); err != nil {
-		return err
+		return nil, err
 	}
 	if err := (filesystem{overlay, upperDir, "ext4", 0, WritableOptions}).mount(); err != nil {
-		return err
+		return nil, err
 	}
 	_, err = blockdev.Grow(overlay, upperDir)
 	m.try("grow the overlay disk", err)
 	for _, dir := range []string{"upper", "work", "volumes"} {
 		if err := os.MkdirAll(filepath.Join(upperDir, dir), 0o755); err != nil {
-			return fmt.Errorf("lay out the overlay disk: %w", err)
+			return nil, fmt.Errorf("lay out the overlay disk: %w", err)
 		}
 	}
-	if m.upper, err = os.Open(upperDir); err != nil {
-		return fmt.Errorf("open the overlay disk: %w", err)
-	}
-	return filesystem{
+	root := filesystem{
 		"overlay", newRoot, "overlay", 0,
 		"lowerdir=" + lowerDir + ",upperdir=" + upperDir + "/upper,workdir=" + upperDir + "/work",
-	}.mount()
+	}
+	if err := root.mount(); err != nil {
+		return nil, err
+	}
+	disk, err := os.Open(upperDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the overlay disk: %w", err)
+	}
+	return disk, nil
 }
 
 // mountLower mounts the image. One with a journal that was not closed cleanly can be read without it.
@@ -124,11 +130,8 @@ func (m *Machine) mountModules() error {
 	if err := unix.Uname(&uts); err != nil {
 		return err
 	}
-	lib := "/usr/lib"
-	if info, err := os.Lstat("/lib"); err == nil && info.IsDir() {
-		lib = "/lib" // usr is not merged in this image
-	}
-	target := filepath.Join(lib, "modules", unix.ByteSliceToString(uts.Release[:]))
+	// /lib is a link to usr/lib in most images; where it is not, modprobe wants it this way, too.
+	target := filepath.Join("/lib/modules", unix.ByteSliceToString(uts.Release[:]))
 	return filesystem{dev, target, "ext4", unix.MS_RDONLY, ""}.mount()
 }
 
@@ -152,7 +155,7 @@ func (m *Machine) mountVolume(v volume) error {
 	} else if has {
 		return errors.New("the image has files there; container engines will find an overlay")
 	}
-	source := fmt.Sprintf("/proc/self/fd/%d/volumes/%s", m.upper.Fd(), v.name)
+	source := filepath.Join(OverlayDir, "volumes", v.name)
 	if err := os.Mkdir(source, v.mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

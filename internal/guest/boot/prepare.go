@@ -58,7 +58,7 @@ func setMachineID(file string) error {
 }
 
 // unit starts the agent as soon as users, temporary files and the journal's socket are there: commands may run then,
-// while the services of the image still start.
+// while the services of the image still start. Not before: systemd-tmpfiles empties /tmp when it sets up.
 const unit = `[Unit]
 Description=banger guest agent
 DefaultDependencies=no
@@ -78,6 +78,10 @@ OOMPolicy=continue
 IgnoreSIGPIPE=no
 `
 
+// overlayUnit keeps systemd from unmounting the overlay disk while it goes down, which would leave its file system open
+// below the root's: at the very end systemd makes read-only what is still mounted.
+const overlayUnit = "[Unit]\nDefaultDependencies=no\n"
+
 // masked are units that make no sense in this machine: its one link, its names and its file systems are the agent's
 // business, and nobody sits at its console.
 var masked = []string{
@@ -93,13 +97,24 @@ var maskedGenerators = []string{
 	"systemd-integritysetup-generator", "systemd-hibernate-resume-generator", "systemd-getty-generator",
 }
 
+// withoutKmod returns the units that banger's modules would start, and that fail where the image has no tools for them.
+func withoutKmod(root string) []string {
+	for _, file := range []string{"bin/kmod", "usr/bin/kmod"} {
+		if isExecutable(filepath.Join(root, file)) {
+			return nil
+		}
+	}
+	return []string{"kmod-static-nodes.service"}
+}
+
 // addSystemd tells systemd about the agent and what to leave out, in run, which is /run.
 func addSystemd(run string) error {
 	units := filepath.Join(run, "systemd/system")
 	generators := filepath.Join(run, "systemd/system-generators")
 	links := filepath.Join(run, "systemd/network")
 	wants := filepath.Join(units, "sysinit.target.wants")
-	for _, dir := range []string{wants, generators, links} {
+	overlay := filepath.Join(units, "run-banger-overlay.mount.d")
+	for _, dir := range []string{wants, generators, links, overlay} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make %s: %w", dir, err)
 		}
@@ -108,12 +123,15 @@ func addSystemd(run string) error {
 	if err := os.WriteFile(filepath.Join(units, name), []byte(unit), 0o644); err != nil {
 		return fmt.Errorf("write the agent's unit: %w", err)
 	}
+	if err := os.WriteFile(filepath.Join(overlay, "banger.conf"), []byte(overlayUnit), 0o644); err != nil {
+		return fmt.Errorf("write the overlay disk's unit: %w", err)
+	}
 	targets := map[string]string{
 		filepath.Join(wants, name): filepath.Join("..", name),
 		// Interfaces keep the kernel's names: the agent may configure eth0 while udev starts.
 		filepath.Join(links, "99-default.link"): os.DevNull,
 	}
-	for _, u := range masked {
+	for _, u := range append(withoutKmod("/"), masked...) {
 		targets[filepath.Join(units, u)] = os.DevNull
 	}
 	for _, g := range maskedGenerators {

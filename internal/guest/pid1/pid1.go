@@ -33,9 +33,8 @@ var endings = map[os.Signal]int{
 	syscall.SIGINT: unix.LINUX_REBOOT_CMD_RESTART,
 }
 
-// Run is PID 1 from here on. upper is the root directory of the disk below the root file system's upper layer. It
-// returns only when the kernel refuses to end the machine.
-func Run(upper *os.File, log *slog.Logger) error {
+// Run is PID 1 from here on. It returns only when the kernel refuses to end the machine.
+func Run(log *slog.Logger) error {
 	signals := make(chan os.Signal, 64)
 	children := make(chan os.Signal, 1) // one is enough: each is a reason to reap all there are
 	signal.Notify(children, syscall.SIGCHLD)
@@ -46,7 +45,7 @@ func Run(upper *os.File, log *slog.Logger) error {
 		log.Warn("set up the machine", "error", err)
 	}
 	how := supervise(signals, children, log)
-	return takeDown(how, upper, children, log)
+	return takeDown(how, children, log)
 }
 
 // supervise keeps a server running until a signal says how to end.

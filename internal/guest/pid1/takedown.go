@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/banger-dev/banger/internal/guest/boot"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 )
 
 // takeDown ends every process and the machine, with everything written out.
-func takeDown(how int, upper *os.File, children <-chan os.Signal, log *slog.Logger) error {
+func takeDown(how int, children <-chan os.Signal, log *slog.Logger) error {
 	unix.Sync() // whatever happens to the rest
 	// Shells in a terminal mind SIGHUP only, and a stopped process minds nothing before SIGCONT.
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGCONT} {
@@ -33,7 +35,7 @@ func takeDown(how int, upper *os.File, children <-chan os.Signal, log *slog.Logg
 		awaitAll(children, killGrace)
 	}
 	unix.Sync()
-	for _, err := range unmountAll(upper) {
+	for _, err := range unmountAll() {
 		log.Warn("take the machine down", "error", err)
 	}
 	unix.Sync()
@@ -60,7 +62,7 @@ func awaitAll(children <-chan os.Signal, limit time.Duration) bool {
 }
 
 // unmountAll unmounts what can be and makes the rest read-only, the disk below the root file system last.
-func unmountAll(upper *os.File) (errs []error) {
+func unmountAll() (errs []error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return []error{err}
@@ -70,7 +72,6 @@ func unmountAll(upper *os.File) (errs []error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
-	disk := fmt.Sprintf("/proc/self/fd/%d", upper.Fd())
 	slices.Reverse(points) // later ones may be on earlier ones
 	for _, p := range points {
 		if p == "/" || isKernels(p) {
@@ -80,7 +81,7 @@ func unmountAll(upper *os.File) (errs []error) {
 			errs = append(errs, fmt.Errorf("unmount %s: %w", p, err))
 		}
 	}
-	for _, p := range []string{"/", disk} {
+	for _, p := range []string{"/", boot.OverlayDir} {
 		if err := unix.Mount("", p, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 			errs = append(errs, fmt.Errorf("make %s read-only: %w", p, err))
 		}

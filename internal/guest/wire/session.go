@@ -76,8 +76,8 @@ func (s *Session) Open(ctx context.Context) (net.Conn, error) {
 func (s *Session) Accept() (net.Conn, error) {
 	c, err := s.mux.AcceptStream()
 	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = net.ErrClosed
+		if errors.Is(err, io.EOF) || errors.Is(err, yamux.ErrSessionShutdown) {
+			err = net.ErrClosed // an end like any other
 		}
 		return nil, err
 	}
