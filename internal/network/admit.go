@@ -8,9 +8,13 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// admit tells whether a frame from the guest may enter the stack, and as which protocol. The guest may only speak as
-// itself: frames with the source address of somebody else would let it talk to the stack as if it were that host.
-// It looks at no more than the addresses; the stack checks the rest.
+// admit tells whether a frame from the guest may enter the stack, and as which protocol. It looks at no more than the
+// addresses; the stack checks the rest.
+//
+// The guest may only speak as itself: frames with the source address of somebody else would let it talk to the stack
+// as if it were that host. And it may only ask for neighbours that exist: the stack, which takes packets to every
+// address, would answer for every address too, and a guest that looks whether an address is free, as it must
+// (RFC 5227; RFC 4862, section 5.4), would find its own taken.
 func admit(frame []byte) (tcpip.NetworkProtocolNumber, bool) {
 	if len(frame) < etherHeader {
 		return 0, false
@@ -19,11 +23,11 @@ func admit(frame []byte) (tcpip.NetworkProtocolNumber, bool) {
 	packet := frame[etherHeader:]
 	switch protocol {
 	case header.ARPProtocolNumber:
-		return protocol, len(packet) >= header.ARPSize && admitSource4(packet[14:18])
+		return protocol, len(packet) >= header.ARPSize && admitSource4(packet[14:18]) && admitARP(packet)
 	case header.IPv4ProtocolNumber:
 		return protocol, len(packet) >= header.IPv4MinimumSize && admitSource4(packet[12:16])
 	case header.IPv6ProtocolNumber:
-		return protocol, len(packet) >= header.IPv6MinimumSize && admitSource6(packet[8:24])
+		return protocol, len(packet) >= header.IPv6MinimumSize && admitSource6(packet[8:24]) && admitNeighbor(packet)
 	default:
 		return protocol, false
 	}
@@ -42,4 +46,25 @@ func admitSource6(raw []byte) bool {
 		return false
 	}
 	return source.IsUnspecified() || source.IsLinkLocalUnicast() || subnet6.Contains(source)
+}
+
+// admitARP refuses requests for addresses that are not the stack's.
+func admitARP(packet []byte) bool {
+	arp := header.ARP(packet)
+	target := netip.AddrFrom4([4]byte(arp.ProtocolAddressTarget()))
+	return arp.Op() != header.ARPRequest || target == gateway4 || target == dns4
+}
+
+// admitNeighbor refuses neighbour solicitations for addresses that are not the stack's.
+func admitNeighbor(packet []byte) bool {
+	if len(packet) < header.IPv6MinimumSize+header.ICMPv6NeighborSolicitMinimumSize ||
+		header.IPv6(packet).NextHeader() != uint8(header.ICMPv6ProtocolNumber) {
+		return true
+	}
+	message := header.ICMPv6(packet[header.IPv6MinimumSize:])
+	if message.Type() != header.ICMPv6NeighborSolicit {
+		return true
+	}
+	target := fromStack(header.NDPNeighborSolicit(message.MessageBody()).TargetAddress())
+	return target == gateway6 || target == dns6
 }

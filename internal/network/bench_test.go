@@ -95,7 +95,7 @@ func BenchmarkConnect(b *testing.B) {
 	}
 }
 
-// BenchmarkIdleMemory reports what an idle stack keeps resident, and what each idle connection adds.
+// BenchmarkIdleMemory reports what an idle stack keeps resident, in a process that has had none before with 1x.
 func BenchmarkIdleMemory(b *testing.B) {
 	for b.Loop() {
 		before := resident(b)
@@ -109,6 +109,20 @@ func BenchmarkIdleMemory(b *testing.B) {
 		b.ReportMetric(float64(resident(b))/1024, "KiB/process")
 		_ = s.Close()
 		_ = guest.Close()
+	}
+}
+
+// BenchmarkIdleConnections reports what each idle connection keeps resident, with both stacks, the server and the sockets.
+func BenchmarkIdleConnections(b *testing.B) {
+	const connections = 500
+	addr := listenTCP(b, "127.0.0.1:0", echo)
+	for b.Loop() {
+		_, guest := newPair(b, "full")
+		before := resident(b)
+		for range connections {
+			guest.mustDialTCP(onGateway(b, addr))
+		}
+		b.ReportMetric(float64(resident(b)-before)/1024/connections, "KiB/connection")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/banger-dev/banger/internal/network/dns"
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
@@ -20,6 +20,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"github.com/banger-dev/banger/internal/network/dns"
 )
 
 const nic tcpip.NICID = 1
@@ -38,7 +40,7 @@ type Stack struct {
 	log    *slog.Logger
 	cancel context.CancelFunc
 	done   chan struct{}
-	err    error // why the link ended; valid after done
+	err    error // why the link failed; valid after done
 }
 
 // New starts the network of the VM whose frames conn carries, as vmm.Machine.Network does. It owns conn from now on.
@@ -88,13 +90,23 @@ func (s *Stack) serve(ctx context.Context, c Config) {
 }
 
 func (s *Stack) finish(err error) {
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
-	default:
+	if !hungUp(err) {
 		s.err = fmt.Errorf("guest network: %w", err)
 		s.log.Error("guest network ended", "error", err)
 	}
 	close(s.done)
+}
+
+// hungUp tells whether a link ended because one of its ends went away. A VMM can be killed at any byte.
+func hungUp(err error) bool {
+	for _, end := range []error{
+		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, unix.ECONNRESET, unix.EPIPE,
+	} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // Close ends the network and everything that runs over it, and waits for that. It is idempotent.

@@ -149,7 +149,16 @@ func (f *tcpForwarder) accept(r *tcp.ForwarderRequest) (tcpip.Endpoint, *waiter.
 		f.out.log.Debug("guest did not complete its connection", "destination", destination(id), "error", err)
 		return nil, nil, false
 	}
+	if f.many() {
+		shrink(endpoint)
+	}
 	return endpoint, queue, true
+}
+
+func (f *tcpForwarder) many() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open > manyTCP
 }
 
 // refuse tells the guest why there is no connection.

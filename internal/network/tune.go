@@ -15,6 +15,11 @@ const (
 	bufferDefault = 256 << 10
 	bufferMax     = 256 << 10
 
+	// With more than manyTCP connections, further ones get bufferMany, so that a guest whose peers do not read
+	// cannot make the shim as large as itself.
+	manyTCP    = 128
+	bufferMany = 32 << 10
+
 	// timeWait is how long a closed connection's ports stay reserved. Nothing on the link is delayed, let alone
 	// for the minutes of RFC 9293.
 	timeWait = time.Second
@@ -32,4 +37,10 @@ func tuneTCP(s *stack.Stack) error {
 		}
 	}
 	return nil
+}
+
+// shrink gives a connection that is one of many smaller buffers.
+func shrink(endpoint tcpip.Endpoint) {
+	endpoint.SocketOptions().SetReceiveBufferSize(bufferMany, true)
+	endpoint.SocketOptions().SetSendBufferSize(bufferMany, true)
 }
