@@ -22,7 +22,8 @@ import (
 )
 
 // Start boots a VM and returns when commands can be run in it. One that runs already is left as it is. When the first
-// start of a VM fails or is given up, the VM is removed; a later one leaves it as it was.
+// start of a VM fails or is given up, the VM is removed; a later one leaves it as it was, unless it is one that is
+// removed when it stops.
 func (s *Service) Start(ctx context.Context, reference string) (api.VM, error) {
 	r, err := s.resolve(ctx, reference)
 	if err != nil {
@@ -80,7 +81,7 @@ func (s *Service) startNew(ctx context.Context, r store.VMRecord) error {
 	} else if _, e := s.edit(undo, r.ID, func(now *store.VMRecord) { *now = r }); e != nil {
 		err = errors.Join(err, e)
 	}
-	if first && !errors.Is(context.Cause(ctx), errStopped) {
+	if (first || r.AutoRemove) && !errors.Is(context.Cause(ctx), errStopped) {
 		err = errors.Join(err, s.remove(undo, r.ID))
 	}
 	return err
@@ -186,7 +187,7 @@ func (s *Service) awaitRunning(ctx context.Context, running *run) error {
 		if state.Phase == control.Starting && state.Stage != name {
 			_ = end(nil)
 			name = state.Stage
-			stage = op.Begin(ctx, "boot: "+name, "")
+			stage = op.Begin(ctx, "boot: "+name, bootDetail(state))
 		}
 		switch state.Phase {
 		case control.Running, control.Paused:
@@ -206,6 +207,14 @@ func (s *Service) awaitRunning(ctx context.Context, running *run) error {
 			return end(context.Cause(ctx))
 		}
 	}
+}
+
+// bootDetail tells which accelerator is used, and why, when the guest begins to run.
+func bootDetail(state control.State) string {
+	if state.Stage != control.StageKernel {
+		return ""
+	}
+	return fmt.Sprintf("%s %s: %s", state.Driver, state.Accelerator, state.Reason)
 }
 
 // bootFailure says why a run ended before the guest was ready.

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -125,7 +126,10 @@ func (s *Service) Console(ctx context.Context, reference string, follow bool, ta
 		return err
 	}
 	if running := s.current(r.ID); running != nil && follow {
-		return running.client.Console(ctx, w, tail, true)
+		err := running.client.Console(ctx, w, tail, true)
+		if !errors.Is(err, control.ErrGone) { // else it has just ended
+			return err
+		}
 	}
 	return logfile.Copy(w, s.dir(r.ID).Console(), tail)
 }

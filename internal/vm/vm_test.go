@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -125,6 +126,44 @@ func TestStartFails(t *testing.T) {
 				t.Errorf("a vm that never ran is left: %v", err)
 			}
 			h.census(t)
+		})
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	if err := checkSpace(t.TempDir(), 1<<62); !errors.Is(err, errdefs.ErrExhausted) || errdefs.Hint(err) == "" {
+		t.Errorf("checkSpace = %v", err)
+	}
+	if err := checkSpace(t.TempDir(), 1); err != nil {
+		t.Errorf("checkSpace = %v", err)
+	}
+}
+
+func TestShimThatCannotStart(t *testing.T) {
+	h := newHome(t)
+	tests := map[string]struct {
+		change func(o *Options)
+		words  string
+	}{
+		"no such program": {func(o *Options) { o.Shim = []string{"/nonexistent/banger", "shim"} }, "/nonexistent/banger"},
+		"ends at once":    {func(o *Options) { o.Shim = []string{"/bin/true"} }, "ended before it served"},
+		"spec is gone": {func(o *Options) {
+			o.At = func(p string) {
+				if p == "start.recorded" {
+					specs, _ := filepath.Glob(h.dirs.VMs() + "/*/shim.json")
+					_ = os.Remove(specs[0])
+				}
+			}
+		}, "shim.json"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, _ := h.service(t, tt.change)
+			v := create(t, s, api.VMSpec{})
+			if _, err := s.Start(t.Context(), v.ID); err == nil || !strings.Contains(err.Error(), tt.words) {
+				t.Errorf("Start = %v", err)
+			}
+			h.clean(t, s)
 		})
 	}
 }
