@@ -16,11 +16,18 @@ const (
 type directory struct {
 	parent  uint32
 	subdirs uint32
-	names   map[string]uint32
+	fresh   uint32 // in this layer, nothing of an older one is in it
+	names   map[string]link
 }
 
-func newDirectory(parent uint32) *directory {
-	return &directory{parent: parent, names: make(map[string]uint32)}
+// link is what a name leads to.
+type link struct {
+	ino   uint32
+	layer uint32 // that last put something at or below this name; see [Writer.NextLayer]
+}
+
+func newDirectory(parent, layer uint32) *directory {
+	return &directory{parent: parent, fresh: layer, names: make(map[string]link)}
 }
 
 func (d *directory) links() uint32 {
@@ -84,7 +91,7 @@ func (w *Writer) writeDir(ino uint32, n *node) error {
 	entries := make([]dirent, 0, len(n.dir.names)+2)
 	size := 0
 	for _, name := range n.dir.sorted() {
-		child := n.dir.names[name]
+		child := n.dir.names[name].ino
 		entries = append(entries, dirent{name, child, direntOf[w.nodes.get(child).kind]})
 		size += direntSize(name)
 	}

@@ -39,8 +39,9 @@ func (w *Writer) add(e Entry, content io.Reader) error {
 		return err
 	}
 	old, exists := w.nodes.get(dir).dir.names[name]
-	if exists && e.Type == Directory && w.nodes.get(old).dir != nil {
-		return w.setAttributes(w.nodes.get(old), e)
+	if exists && e.Type == Directory && w.nodes.get(old.ino).dir != nil {
+		w.touch(dir, name)
+		return w.setAttributes(w.nodes.get(old.ino), e)
 	}
 	n, err := w.newNode(e, content)
 	if err != nil {

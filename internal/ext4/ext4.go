@@ -19,7 +19,7 @@ type Options struct {
 	Journal  bool      // a journal of at most 64 MiB, by size
 	Label    string    // at most 16 bytes
 	UUID     [16]byte  // zero: derived from the other options
-	Inodes   uint32    // how many it can hold; 0: one for each 16 KiB of Size
+	Inodes   uint32    // how many it can hold at most; 0: one for each 16 KiB of Size, or no bound
 	Epoch    time.Time // when it was made, and the time of entries that have none; zero: 1970
 }
 

@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 )
@@ -53,7 +54,7 @@ func (w *Writer) link(path, target string) error {
 			return err
 		}
 	}
-	names[name] = ino
+	names[strings.Clone(name)] = link{ino, w.layer}
 	return nil
 }
 
@@ -79,10 +80,7 @@ func (w *Writer) remove(path string) error {
 		return errdefs.New(errdefs.ErrNotFound, "no such file")
 	}
 	if p != "" {
-		dir, name, err := w.parent(p)
-		if err != nil {
-			return err
-		}
+		dir, name := w.findParent(p)
 		return w.detach(dir, name)
 	}
 	for _, name := range w.nodes.get(ino).dir.sorted() {

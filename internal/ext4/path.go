@@ -38,13 +38,20 @@ func (w *Writer) find(p string) (uint32, bool) {
 		if !ok {
 			return 0, false
 		}
-		ino = next
+		ino = next.ino
 	}
 	return ino, true
 }
 
-// parent returns the directory that p, checked and not the root, is in, and p's last name. Missing directories are
-// made.
+// findParent returns the directory that p, which exists and is not the root, is in, and p's last name.
+func (w *Writer) findParent(p string) (uint32, string) {
+	dir, name := path.Split(p)
+	ino, _ := w.find(strings.TrimSuffix(dir, "/"))
+	return ino, name
+}
+
+// parent returns the directory that p, checked and not the root, is in, and p's last name, for something that is to be
+// put there. Missing directories are made.
 func (w *Writer) parent(p string) (uint32, string, error) {
 	ino := uint32(rootIno)
 	rest := p
@@ -58,21 +65,25 @@ func (w *Writer) parent(p string) (uint32, string, error) {
 			n := node{mode: modeDir | 0o755, kind: Directory}
 			n.setTime(w.o.Epoch, w.o.Epoch)
 			var err error
-			if next, err = w.attach(ino, name, n); err != nil {
+			if next.ino, err = w.attach(ino, name, n); err != nil {
 				return 0, "", err
 			}
+			next.layer = w.layer
 		}
-		if w.nodes.get(next).dir == nil {
+		if w.nodes.get(next.ino).dir == nil {
 			return 0, "", errdefs.New(errdefs.ErrInvalid, "%q is not a directory", strings.TrimSuffix(p, "/"+after))
 		}
-		ino, rest = next, after
+		if next.layer != w.layer {
+			w.touch(ino, name)
+		}
+		ino, rest = next.ino, after
 	}
 }
 
 // attach puts a new node into the directory dir, where name must be free.
 func (w *Writer) attach(dir uint32, name string, n node) (uint32, error) {
 	if n.kind == Directory {
-		n.dir = newDirectory(dir)
+		n.dir = newDirectory(dir, w.layer)
 	} else {
 		n.links = 1
 	}
@@ -84,14 +95,14 @@ func (w *Writer) attach(dir uint32, name string, n node) (uint32, error) {
 	if n.kind == Directory {
 		parent.subdirs++
 	}
-	parent.names[strings.Clone(name)] = ino // not a part of a whole path, which would stay in memory
+	parent.names[strings.Clone(name)] = link{ino, w.layer} // not a part of a whole path, which would stay in memory
 	return ino, nil
 }
 
 // detach removes name from the directory dir, with all below it.
 func (w *Writer) detach(dir uint32, name string) error {
 	d := w.nodes.get(dir).dir
-	ino := d.names[name]
+	ino := d.names[name].ino
 	n := w.nodes.get(ino)
 	if n.dir != nil {
 		for _, child := range n.dir.sorted() { // sorted, because freed inodes are used again in that order

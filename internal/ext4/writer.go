@@ -20,6 +20,7 @@ type Writer struct {
 	alloc     allocator
 	layout    *layout // nil until Close when the size is not given
 	maxInodes uint64
+	layer     uint32
 	nodes     nodeTable
 	attrs     attrPool
 	trees     map[uint32]*extentTree
@@ -77,6 +78,9 @@ func (w *Writer) plan() error {
 		exact := &layout{descBlocks: exactDescBlocks}
 		w.alloc = allocator{limit: exactDescBlocks * descPerBlock * blocksPerGroup, base: exact.base}
 		w.maxInodes = 1<<32 - maxPerGroup
+		if w.o.Inodes > 0 {
+			w.maxInodes = uint64(w.o.Inodes)
+		}
 		return nil
 	}
 	l, err := planFixed(w.o)
@@ -95,7 +99,7 @@ func (w *Writer) plan() error {
 // begin makes what comes before the first entry.
 func (w *Writer) begin() error {
 	w.nodes.reserve(firstFreely - 1)
-	root := node{mode: modeDir | 0o755, kind: Directory, dir: newDirectory(rootIno)}
+	root := node{mode: modeDir | 0o755, kind: Directory, dir: newDirectory(rootIno, 0)}
 	root.setTime(w.o.Epoch, w.o.Epoch)
 	*w.nodes.get(rootIno) = root
 	if w.layout == nil {
