@@ -53,7 +53,7 @@ func runDir(ctx context.Context, dir string, parts Parts, ready *os.File) error 
 		return fmt.Errorf("start shim: %w", err)
 	}
 	d := control.Dir(dir)
-	l, err := listen(d)
+	l, err := listen(d) //nolint:contextcheck // it does not wait
 	if err != nil {
 		return fmt.Errorf("start shim: %w", err)
 	}

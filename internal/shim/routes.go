@@ -25,7 +25,7 @@ func (s *shim) routes() http.Handler {
 	mux.HandleFunc("POST "+control.RouteKill, s.postKill)
 	mux.HandleFunc("POST "+control.RoutePause, func(w http.ResponseWriter, r *http.Request) { answer(w, s.pause(r.Context())) })
 	mux.HandleFunc("POST "+control.RouteResume, func(w http.ResponseWriter, r *http.Request) { answer(w, s.resume(r.Context())) })
-	mux.Handle(control.RouteAgent+"/", s.agentProxy())
+	mux.Handle(control.RouteAgent+"/", s.memory.during(s.agentProxy()))
 	return mux
 }
 
@@ -75,7 +75,7 @@ func (s *shim) postStop(w http.ResponseWriter, r *http.Request) {
 	if timeout <= 0 {
 		timeout = defaultStopTimeout
 	}
-	s.stop(timeout)
+	s.stop(r.Context(), timeout)
 	if s.awaitEnd(r) {
 		wish, _ := s.wishes.get()
 		answerJSON(w, control.StopAnswer{Escalated: wish == escalated})

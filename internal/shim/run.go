@@ -23,7 +23,7 @@ const (
 // run boots the machine, waits for its end and says how it went. The end of ctx asks for an orderly end, that of boot
 // calls the boot off.
 func (s *shim) run(ctx, boot context.Context) control.Exit {
-	defer context.AfterFunc(ctx, func() { s.stop(signalGrace) })()
+	defer context.AfterFunc(ctx, func() { s.stop(ctx, signalGrace) })()
 
 	machine, err := s.launch(boot)
 	if err != nil {

@@ -59,6 +59,7 @@ type shim struct {
 	board   *board
 	link    link
 	wishes  wishes
+	memory  trimmer
 	ended   chan struct{} // closed when the end is recorded and published
 }
 
@@ -85,7 +86,8 @@ func Run(ctx context.Context, dir control.Dir, l net.Listener, parts Parts, log 
 	log.Info("vm ended", "reason", exit.Reason, "detail", exit.Detail)
 	s.board.end(exit)
 	close(s.ended)
-	return errors.Join(err, s.console.End(), s.stopServing(server))
+	s.memory.end()
+	return errors.Join(err, s.console.End(), s.stopServing(ctx, server))
 }
 
 func newShim(dir control.Dir, parts Parts, log *slog.Logger) (*shim, error) {
@@ -129,8 +131,8 @@ func (s *shim) serve(l net.Listener) *http.Server {
 }
 
 // stopServing lets those who wait for the end have their answers, but not for long. The socket is removed first.
-func (s *shim) stopServing(server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+func (s *shim) stopServing(ctx context.Context, server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
 		s.log.Warn("callers are cut off", "error", err)

@@ -61,11 +61,11 @@ func (w *wishes) raise(to wish, reason string) (vmm.Machine, bool) {
 }
 
 // stop asks the guest to end, once, and sees to it that the VMM is killed when it has not ended after timeout.
-// It does not wait. Of several callers the most impatient one has its way.
-func (s *shim) stop(timeout time.Duration) {
+// It does not wait, and goes on when ctx ends. Of several callers the most impatient one has its way.
+func (s *shim) stop(ctx context.Context, timeout time.Duration) {
 	if machine, first := s.wishes.raise(stopping, ""); first {
 		s.log.Info("stopping", "timeout", timeout)
-		go s.ask(machine)
+		go s.ask(context.WithoutCancel(ctx), machine)
 	}
 	go func() {
 		timer := time.NewTimer(timeout)
@@ -80,8 +80,8 @@ func (s *shim) stop(timeout time.Duration) {
 
 // ask asks the guest to end by the ways there are: its agent, then the machine's power button. A guest that cannot be
 // asked is not waited for.
-func (s *shim) ask(machine vmm.Machine) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+func (s *shim) ask(ctx context.Context, machine vmm.Machine) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	s.at("stopping")
 	switch s.board.get().Phase {

@@ -102,7 +102,7 @@ func (s *Service) build(ctx context.Context, r store.VMRecord, image api.Image) 
 		return api.VM{}, errors.Join(err, s.erase(ctx, r.ID))
 	}
 	s.at("create.done")
-	s.watchOwner(r)
+	s.watchOwner(ctx, r)
 	return s.view(r), nil
 }
 

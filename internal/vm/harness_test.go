@@ -83,11 +83,10 @@ func fakeParts() shim.Parts {
 }
 
 func shimPoint(point string) {
-	want := os.Getenv(envShimPoint)
-	switch {
-	case want == point:
+	switch os.Getenv(envShimPoint) {
+	case point:
 		killSelf()
-	case want == "vmm:"+point:
+	case "vmm:" + point:
 		killChildren()
 	}
 }
@@ -378,7 +377,7 @@ func execIn(ctx context.Context, s *Service, reference string, req proto.ExecReq
 		return "", proto.ExitStatus{}, err
 	}
 	r := bufio.NewReader(conn)
-	res, err := http.ReadResponse(r, hr)
+	res, err := http.ReadResponse(r, hr) //nolint:bodyclose // its connection is closed instead
 	if err != nil {
 		_ = conn.Close()
 		return "", proto.ExitStatus{}, err

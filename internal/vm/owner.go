@@ -10,11 +10,11 @@ import (
 )
 
 // watchOwner removes a VM when the process ends that it belongs to, if there is one.
-func (s *Service) watchOwner(r store.VMRecord) {
+func (s *Service) watchOwner(ctx context.Context, r store.VMRecord) {
 	if r.OwnerPID == 0 || !r.AutoRemove {
 		return
 	}
-	stop := s.background(func(ctx context.Context) {
+	stop := s.background(ctx, func(ctx context.Context) {
 		if err := awaitOwner(ctx, r); err != nil {
 			if ctx.Err() == nil {
 				s.log.Error("owner of vm is not watched", "vm", r.ID, "pid", r.OwnerPID, "error", err)
@@ -24,7 +24,7 @@ func (s *Service) watchOwner(r store.VMRecord) {
 		s.log.Info("owner of vm has ended", "vm", r.ID, "pid", r.OwnerPID)
 		s.interrupt(r.ID, errDeleted)
 		// Not the watch's own context: removing the VM ends the watch.
-		s.background(func(ctx context.Context) {
+		s.background(ctx, func(ctx context.Context) {
 			err := s.exclusive(ctx, r.ID, func(ctx context.Context) error { return s.remove(ctx, r.ID) })
 			if err != nil && ctx.Err() == nil {
 				s.log.Error("vm is not removed", "vm", r.ID, "error", err)

@@ -67,7 +67,7 @@ func (s *Service) reconcile(ctx context.Context, r store.VMRecord) error {
 	if running == nil && r.AutoRemove && r.State != api.StateCreated {
 		return s.remove(ctx, r.ID)
 	}
-	s.watchOwner(r)
+	s.watchOwner(ctx, r)
 	return nil
 }
 
@@ -98,13 +98,13 @@ func (s *Service) adopt(ctx context.Context, id string) (*run, error) {
 	exited := make(chan struct{})
 	r := newRun(id, dir, control.Process{PID: p.PID, Start: p.Start}, exited)
 	r.state = state
-	s.background(func(ctx context.Context) {
+	s.background(ctx, func(ctx context.Context) {
 		defer p.Close()
 		if err := p.Wait(ctx); err == nil {
 			close(exited)
 		}
 	})
-	s.register(r)
+	s.register(ctx, r)
 	s.log.Info("found a running vm", "vm", id, "shim", p.PID, "phase", state.Phase)
 	return r, nil
 }

@@ -72,11 +72,11 @@ func (r *run) kept() bool {
 }
 
 // register makes r the run of its VM and watches it from now on.
-func (s *Service) register(r *run) {
+func (s *Service) register(ctx context.Context, r *run) {
 	s.mu.Lock()
 	s.runs[r.id] = r
 	s.mu.Unlock()
-	s.background(func(ctx context.Context) { s.watch(ctx, r) })
+	s.background(ctx, func(ctx context.Context) { s.watch(ctx, r) })
 }
 
 // watch follows what the shim says to the end of the run, and records the end.
@@ -149,7 +149,7 @@ func (s *Service) finish(ctx context.Context, r *run) {
 	close(r.gone)
 	s.at("ended")
 	if err == nil && rec.AutoRemove && !r.kept() {
-		s.background(func(ctx context.Context) { s.autoRemove(ctx, r.id) })
+		s.background(ctx, func(ctx context.Context) { s.autoRemove(ctx, r.id) })
 	}
 }
 

@@ -26,7 +26,7 @@ func (s *Service) spawn(ctx context.Context, id string) (*run, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTime, errdefs.WithHint(
 		errdefs.New(errdefs.ErrTimeout, "the shim did not answer within %s", readyTime), "%s may tell why", dir.Log()))
 	defer cancel()
-	ready, cmd, err := s.exec(dir)
+	ready, cmd, err := s.exec(dir) //nolint:contextcheck // it does not wait, and what it starts outlives ctx
 	if err != nil {
 		return nil, fmt.Errorf("run shim: %w", err)
 	}

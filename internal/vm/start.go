@@ -107,7 +107,7 @@ func (s *Service) boot(ctx context.Context, r store.VMRecord) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.register(running)
+	s.register(ctx, running)
 	s.at("start.spawned")
 	return running, s.awaitRunning(ctx, running)
 }

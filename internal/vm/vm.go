@@ -106,9 +106,9 @@ func (s *Service) Close() error {
 // task is work of the service's own, which outlives the request that caused it.
 type task struct{ cancel context.CancelFunc }
 
-// background runs f until it returns, in a context that ends with the service. It returns what ends that sooner.
-func (s *Service) background(f func(ctx context.Context)) context.CancelFunc {
-	ctx, cancel := context.WithCancel(context.Background())
+// background runs f until it returns, in a context that ends with the service and not with ctx. It returns what ends that sooner.
+func (s *Service) background(ctx context.Context, f func(ctx context.Context)) context.CancelFunc {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &task{cancel}
 	s.mu.Lock()
 	defer s.mu.Unlock()
