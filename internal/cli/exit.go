@@ -39,10 +39,11 @@ func (f *failure) Error() string {
 	return join(f.operation, f.subject) + ": " + text
 }
 
-// fail puts err under the operation on the subject. It is nil for nil.
+// fail puts err under the operation on the subject. Bad usage stays what it is, and nil too.
 func fail(operation, subject string, err error) error {
-	if err == nil {
-		return nil
+	var usage *usageError
+	if err == nil || errors.As(err, &usage) {
+		return err
 	}
 	return &failure{operation: operation, subject: subject, status: exitError, err: err}
 }

@@ -49,7 +49,7 @@ func (s *specFlags) resolve(a *app, flags *pflag.FlagSet) (api.VMSpec, error) {
 		"image": spec.Image != "", "kernel": spec.Kernel != "",
 	} {
 		if flags.Changed(flag) && !ok {
-			return spec, usagef("--%s %s: must be more than nothing", flag, flags.Lookup(flag).Value)
+			return spec, usagef("--%s %s: must be more than nothing", flag, or(flags.Lookup(flag).Value.String(), "0"))
 		}
 	}
 	switch spec.Net {
@@ -90,6 +90,13 @@ func (s *specFlags) fill(a *app, spec api.VMSpec) (api.VMSpec, error) {
 		spec.VCPU = c.VCPU
 	}
 	return spec, nil
+}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
 }
 
 // environment reads -e and --env-file. What comes later wins in the guest; the flags come last.

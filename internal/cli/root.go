@@ -87,19 +87,34 @@ func unknown(cmd *cobra.Command, name string) error {
 	return usagef("unknown command %q for %q", name, cmd.CommandPath())
 }
 
-// wrapUsage marks the errors of argument checks as bad usage, which has an exit status of its own.
+// wrapUsage marks the errors of argument and flag checks as bad usage, which has an exit status of its own.
 func wrapUsage(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usagef("%s: %w; see `%s --help`", operation(cmd), err, cmd.CommandPath())
-			}
-			return nil
+	check := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usagef("%s: %w; see `%s --help`", operation(cmd), err, cmd.CommandPath())
 		}
+		if err := cmd.ValidateRequiredFlags(); err != nil {
+			return usagef("%s: %w", operation(cmd), err)
+		}
+		if err := cmd.ValidateFlagGroups(); err != nil {
+			return usagef("%s: %s", operation(cmd), exclusion(err))
+		}
+		return nil
 	}
 	for _, c := range cmd.Commands() {
 		wrapUsage(c)
 	}
+}
+
+// exclusion says in a few words what cobra's error about flags that exclude each other says in many.
+func exclusion(err error) string {
+	_, rest, ok := strings.Cut(err.Error(), "; [")
+	flags, _, set := strings.Cut(rest, "] were all set")
+	if !ok || !set {
+		return err.Error()
+	}
+	return "--" + strings.Join(strings.Fields(flags), " and --") + " exclude each other"
 }
 
 // operation is a command's name in messages: "vm stop", also for the flat `banger stop`.

@@ -125,11 +125,8 @@ func (a *app) outcome(operation, ref string, shell bool, s api.ExitStatus, err e
 
 // before marks a failure of banger's own to run a command in a guest.
 func before(operation, subject string, err error) error {
-	if err == nil {
-		return nil
-	}
 	var usage *usageError
-	if errors.As(err, &usage) {
+	if err == nil || errors.As(err, &usage) {
 		return err
 	}
 	return &failure{operation: operation, subject: subject, status: exitBefore, err: err}

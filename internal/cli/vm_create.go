@@ -29,7 +29,7 @@ func newVMCreate(a *app) *cobra.Command {
 			}
 			spec, err := s.resolve(a, cmd.Flags())
 			if err != nil {
-				return err
+				return fail(operation(cmd), "", err)
 			}
 			client, err := a.client()
 			if err != nil {

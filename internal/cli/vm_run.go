@@ -34,7 +34,7 @@ func newVMRun(a *app) *cobra.Command {
 			}
 			spec, err := r.spec.resolve(a, cmd.Flags())
 			if err != nil {
-				return err
+				return before(operation(cmd), r.name, err)
 			}
 			spec.Name, spec.AutoRemove = r.name, r.remove
 			if r.remove && !r.detach {
