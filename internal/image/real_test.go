@@ -104,6 +104,7 @@ func TestDebianImage(t *testing.T) {
 		{i.Rootfs.Path, "stat /usr/bin/sudo", "Mode:  04755"},
 		{i.Rootfs.Path, "stat /usr/bin/ping", "security.capability"},
 		{i.Rootfs.Path, "stat /etc/machine-id", "Size: 0"},
+		{i.Rootfs.Path, "ls /usr/lib/systemd/system/multi-user.target.wants", "systemd-user-sessions.service"},
 		{i.Rootfs.Path, "cat /etc/shadow", "root:*:"},
 		{i.WorkSeed.Path, "cat .bashrc", `PS1='\u@\h:\w\$ '`},
 		{i.WorkSeed.Path, "cat .profile", ". ~/.bashrc"},
@@ -111,6 +112,9 @@ func TestDebianImage(t *testing.T) {
 		if got := debug(t, c.disk, c.command); !strings.Contains(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.command, got, c.want)
 		}
+	}
+	if got := debug(t, i.Rootfs.Path, "ls /usr/lib/systemd/system/sysinit.target.wants"); strings.Contains(got, "random-seed") {
+		t.Errorf("started with the system are %s", got)
 	}
 	if got := debug(t, i.Rootfs.Path, "ls /var/lib/apt/lists"); strings.Contains(got, "Packages") {
 		t.Errorf("package lists are left: %s", got)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -78,27 +79,29 @@ func archive(t testing.TB, items ...item) []byte {
 	return b.Bytes()
 }
 
-// flat reads an archive and returns what a writer then has, before it is closed; at the end of the test it must be
+// flat merges archives and returns what a writer then has, before it is closed; at the end of the test it must be
 // correct on disk.
-func flat(t testing.TB, r io.Reader) (*merge, error) {
+func flat(t testing.TB, layers ...io.Reader) (*merge, error) {
 	t.Helper()
 	rootfs, seed := newImage(t, "rootfs"), newImage(t, "seed")
-	tr, err := newTree(rootfs, seed, Options{SeedSize: 64 << 20})
+	m, err := newMerge(rootfs, seed, Options{SeedSize: 64 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &merge{tree: tr, limits: Limits{}.orDefault()}
-	err = m.read(&source{ctx: context.Background(), r: r})
-	if err == nil {
-		t.Cleanup(func() {
-			if err := tr.close(); err != nil {
-				t.Fatal(err)
-			}
-			fsck(t, rootfs)
-			fsck(t, seed)
-		})
+	for i, r := range layers {
+		open := func(context.Context) (io.ReadCloser, error) { return io.NopCloser(r), nil }
+		if err := m.layer(t.Context(), Layer{Name: fmt.Sprint(i), Open: open}); err != nil {
+			return m, err
+		}
 	}
-	return m, err
+	t.Cleanup(func() {
+		if err := m.tree.close(); err != nil {
+			t.Fatal(err)
+		}
+		fsck(t, rootfs)
+		fsck(t, seed)
+	})
+	return m, nil
 }
 
 // tell describes everything below path, a line each.

@@ -3,18 +3,19 @@ package flatten
 import (
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 )
 
 // Limits bound what an archive may ask for. Zero fields mean the defaults.
 type Limits struct {
-	Entries int   // each costs memory while the archive is read, up to about 1 KiB; default 1 Mi
+	Entries int   // of all layers, and files at one time; each costs a few hundred bytes of memory; default 2 Mi
 	Bytes   int64 // of file content, holes included; default 128 GiB
 }
 
 const (
-	defaultEntries = 1 << 20
+	defaultEntries = 2 << 20
 	defaultBytes   = 128 << 30
 	maxPath        = 4096 // bytes, as the kernel's PATH_MAX
 	maxPadding     = 1 << 20
@@ -29,6 +30,13 @@ func (l Limits) orDefault() Limits {
 		l.Bytes = defaultBytes
 	}
 	return l
+}
+
+// inodes returns how many files the root file system may have. Parents that an archive leaves out count as well: one
+// long name can make thousands of them.
+func inodes(l Limits) uint32 {
+	const always = 64 // of every file system, and /root
+	return uint32(min(l.Entries, math.MaxUint32-always)) + always
 }
 
 // drain reads what follows the end of an archive, so that whoever writes it can finish.

@@ -29,8 +29,16 @@ type location struct {
 	workDir bool   // /root itself: a directory in the root file system and the root of the seed
 }
 
+// full returns the path in the whole tree.
+func (l location) full() string {
+	if l.seed {
+		return path.Join(workDir, l.path)
+	}
+	return l.path
+}
+
 func newTree(rootfs, seed *os.File, o Options) (*tree, error) {
-	w, err := ext4.NewWriter(rootfs, ext4.Options{ReadOnly: true, Label: "banger-rootfs", Epoch: o.Epoch})
+	w, err := ext4.NewWriter(rootfs, ext4.Options{ReadOnly: true, Label: "banger-rootfs", Epoch: o.Epoch, Inodes: inodes(o.Limits)})
 	if err != nil {
 		return nil, fmt.Errorf("make root file system: %w", err)
 	}
@@ -46,7 +54,38 @@ func newTree(rootfs, seed *os.File, o Options) (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make work seed: %w", err)
 	}
-	return t, t.add(t.locate(workDir), ext4.Entry{Type: ext4.Directory, Mode: 0o700}, nil)
+	return t, t.makeWorkDir()
+}
+
+// makeWorkDir gives /root the attributes that it has when an image does not tell.
+func (t *tree) makeWorkDir() error {
+	return t.add(t.locate(workDir), ext4.Entry{Type: ext4.Directory, Mode: 0o700}, nil)
+}
+
+// resetWorkDir empties /root, which is always there: it is where the seed is mounted.
+func (t *tree) resetWorkDir() error {
+	if t.seed == nil {
+		return nil
+	}
+	if err := t.seed.Remove(""); err != nil {
+		return err
+	}
+	return t.makeWorkDir()
+}
+
+func (t *tree) nextLayer() {
+	t.rootfs.NextLayer()
+	if t.seed != nil {
+		t.seed.NextLayer()
+	}
+}
+
+// dropLinkStore removes what only served to be linked to.
+func (t *tree) dropLinkStore() error {
+	if _, ok := t.rootfs.Type(linkStore); !ok {
+		return nil
+	}
+	return t.rootfs.Remove(linkStore)
 }
 
 // close completes both file systems.
@@ -164,4 +203,36 @@ func (t *tree) copyFile(at, target location, limit int64, total *int64) error {
 		}
 	}
 	return t.add(at, e, content)
+}
+
+// hide removes what lower layers have at a place and below it, or with inside only below it.
+func (t *tree) hide(at location, inside bool) error {
+	switch {
+	case at.workDir:
+		return t.hideWorkDir(inside)
+	case at.path == "" && !at.seed && t.seed != nil:
+		if err := t.hideWorkDir(false); err != nil {
+			return err
+		}
+	}
+	return t.writer(at).RemoveOlder(at.path, inside)
+}
+
+// hideWorkDir removes what lower layers have in /root. Of the directory itself, which must stay, it resets the
+// attributes, unless the present layer has something in it.
+func (t *tree) hideWorkDir(inside bool) error {
+	if err := t.seed.RemoveOlder("", true); err != nil {
+		return err
+	}
+	names, err := t.seed.ReadDir("")
+	if err != nil || inside || len(names) > 0 {
+		return err
+	}
+	if err := t.rootfs.RemoveOlder(workDir, false); err != nil {
+		return err
+	}
+	if _, ok := t.rootfs.Type(workDir); ok {
+		return nil
+	}
+	return t.makeWorkDir()
 }

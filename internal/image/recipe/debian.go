@@ -42,6 +42,18 @@ var debianLeftOut = []string{
 	"path-exclude=/usr/share/info/*", "path-exclude=/usr/share/locale/*", "path-include=/usr/share/locale/locale.alias",
 }
 
+// debianOnDemand are units that systemd's package has started with every machine, by a symbolic link that is left out.
+// Each takes its part of a start and does nothing for a machine whose disks, clock, entropy and network the agent sets
+// up, and which nobody's console is attached to. They are there for whoever starts them: D-Bus starts itself, and
+// logind, on the first call.
+var debianOnDemand = []string{
+	"dev-hugepages.mount", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "sys-kernel-debug.mount",
+	"sys-kernel-tracing.mount", "systemd-ask-password-console.path", "systemd-ask-password-wall.path",
+	"systemd-firstboot.service", "systemd-journal-flush.service", "systemd-pcrphase.service", "systemd-pcrphase-sysinit.service",
+	"systemd-random-seed.service", "systemd-repart.service", "systemd-update-utmp.service",
+	"systemd-update-utmp-runlevel.service", "systemd-logind.service", "dbus.service", "getty.target",
+}
+
 // confined runs a program in the directory $1 so that it can write there, but not to the host's root file system:
 // the program may be root, and should it ever mistake the host for what it makes, nothing happens.
 const confined = `mount --bind "$1" "$1" && mount -o remount,bind,ro / && cd "$1" && shift && exec "$@"`
@@ -116,6 +128,9 @@ func (d *Debian) arguments(scratch string) ([]string, error) {
 	}
 	for _, option := range debianLeftOut {
 		args = append(args, "--dpkgopt="+option)
+	}
+	for _, unit := range debianOnDemand {
+		args = append(args, "--dpkgopt=path-exclude=*/systemd/system/*.wants/"+unit)
 	}
 	args = append(args, debianRelease, "-")
 	sources, err := d.sources()

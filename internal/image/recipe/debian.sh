@@ -31,20 +31,13 @@ rm -f "$root"/etc/update-motd.d/*
 # root has no password that could be given anywhere: commands come through the agent.
 chroot "$root" usermod --password '*' root
 
-# The disks and the network are set up by the agent, and nobody sits at a console: what would look for them, or run
-# at night, only makes the start slower.
-for unit in \
-	apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
-	getty@tty1.service getty-static.service systemd-pstore.service systemd-firstboot.service \
-	systemd-remount-fs.service systemd-network-generator.service systemd-networkd.service systemd-networkd.socket \
-	systemd-networkd-wait-online.service systemd-resolved.service ldconfig.service \
-	modprobe@configfs.service modprobe@drm.service modprobe@efi_pstore.service \
-	dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount; do
-	ln -sf /dev/null "$root/etc/systemd/system/$unit"
-done
+# What runs at night is for machines that live longer; see also debianOnDemand.
+chroot "$root" systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+	e2scrub_all.timer e2scrub_reap.service fstrim.timer getty@.service remote-fs.target systemd-pstore.service
+# Nothing is found by looking at disks or consoles. fstab is still read, should the user write one.
 mkdir -p "$root/etc/systemd/system-generators"
-for generator in systemd-getty-generator systemd-fstab-generator systemd-gpt-auto-generator systemd-hibernate-resume-generator; do
-	ln -s /dev/null "$root/etc/systemd/system-generators/$generator"
+for generator in cryptsetup getty gpt-auto hibernate-resume integritysetup veritysetup; do
+	ln -s /dev/null "$root/etc/systemd/system-generators/systemd-$generator-generator"
 done
 chroot "$root" systemctl set-default --quiet multi-user.target
 
