@@ -210,12 +210,23 @@ func (t *tree) hide(at location, inside bool) error {
 	switch {
 	case at.workDir:
 		return t.hideWorkDir(inside)
-	case at.path == "" && !at.seed && t.seed != nil:
-		if err := t.hideWorkDir(false); err != nil {
-			return err
-		}
+	case at.path != "" || at.seed || t.seed == nil:
+		return t.writer(at).RemoveOlder(at.path, inside)
 	}
-	return t.writer(at).RemoveOlder(at.path, inside)
+	if err := t.hideWorkDir(false); err != nil {
+		return err
+	}
+	if err := t.rootfs.RemoveOlder("", true); err != nil {
+		return err
+	}
+	if _, ok := t.rootfs.Type(workDir); ok {
+		return nil
+	}
+	e, err := t.seed.Stat("")
+	if err != nil {
+		return err
+	}
+	return t.add(t.locate(workDir), e, nil)
 }
 
 // hideWorkDir removes what lower layers have in /root. Of the directory itself, which must stay, it resets the
