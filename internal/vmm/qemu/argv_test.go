@@ -45,11 +45,11 @@ microvm,acpi=on,pit=on,pic=on,rtc=on,ioapic2=off,pcie=off,usb=off,dump-guest-cor
 -accel
 tcg,thread=multi
 -cpu
-max
+max,la57=off
 -kernel
 /k/vmlinux
 -append
-console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2000000 lpj=8000000 tsc=reliable no_timer_check banger.x=1
+console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests tsc_early_khz=2000000 lpj=8000000 tsc=reliable no_timer_check banger.x=1
 -initrd
 /k/initrd
 -chardev

@@ -16,6 +16,8 @@ func commandLine(h host, extra string) string {
 	args := []string{
 		"console=ttyS0", "quiet",
 		"panic=-1", "reboot=t", // a panic, like any reboot, is a triple fault: the one reset that needs no device
+		// The kernel's self-tests of its ciphers are a tenth of a boot in emulation, half of the instructions before init.
+		"cryptomgr.notests",
 	}
 	if h.accel.Accelerator == accel.TCG && h.tscKHz > 0 {
 		// In emulation the guest's counter is the host's. Told its rate, the kernel skips a calibration against the PIT
