@@ -15,6 +15,7 @@ import (
 	"github.com/banger-dev/banger/api"
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/guest/proto"
+	"github.com/banger-dev/banger/internal/splice"
 )
 
 // shimAgent is where a shim serves its guest's agent.
@@ -72,11 +73,11 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
-	s.asStream(func() { splice(conn, proto.RouteExec).ServeHTTP(w, r) })
+	s.asStream(func() { proxy(conn, proto.RouteExec).ServeHTTP(w, r) })
 }
 
-// splice returns a proxy to one route of the agent behind the shim at the other end of conn, for one request.
-func splice(conn net.Conn, route string) *httputil.ReverseProxy {
+// proxy returns a proxy to one route of the agent behind the shim at the other end of conn, for one request.
+func proxy(conn net.Conn, route string) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "shim"
@@ -87,7 +88,12 @@ func splice(conn net.Conn, route string) *httputil.ReverseProxy {
 			DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 			DisableKeepAlives: true, DisableCompression: true,
 		},
-		ModifyResponse: classifyAnswer,
+		ModifyResponse: func(res *http.Response) error {
+			if res.StatusCode == http.StatusSwitchingProtocols {
+				return splice.KeepAnswer(res)
+			}
+			return classifyAnswer(res)
+		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			writeProblem(w, Problem(errdefs.New(errdefs.ErrUnavailable, "exec: call the guest agent: %w", err)))
 		},

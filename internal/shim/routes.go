@@ -12,6 +12,7 @@ import (
 
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/shim/control"
+	"github.com/banger-dev/banger/internal/splice"
 )
 
 const defaultStopTimeout = 30 * time.Second
@@ -107,9 +108,10 @@ func (s *shim) agentProxy() http.Handler {
 			r.Out.URL.Path = strings.TrimPrefix(r.In.URL.Path, control.RouteAgent)
 			r.Out.URL.RawPath = ""
 		},
-		Transport:     agentTransport{&s.link},
-		FlushInterval: -1, // what the guest says is passed on at once
-		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Transport:      agentTransport{&s.link},
+		ModifyResponse: splice.KeepAnswer,
+		FlushInterval:  -1, // what the guest says is passed on at once
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			if errdefs.Class(err) == nil && !errors.Is(err, http.ErrAbortHandler) {
 				err = errdefs.As(errdefs.ErrUnavailable, err)
