@@ -183,6 +183,16 @@ func testPause(t *testing.T, s suite) {
 	g.kill()
 }
 
+// testPowerButton: the suite's guests do not listen, so nothing may come of it.
+func testPowerButton(t *testing.T, s suite) {
+	g := s.boot(t, s.config(t))
+	if err := g.PowerButton(bounded(t)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("got %v, want nil or ErrUnsupported", err)
+	}
+	g.send(guestproto.Reboot)
+	g.ended(vmm.CauseReboot)
+}
+
 func testMissingFiles(t *testing.T, s suite) {
 	for name, change := range map[string]func(*vmm.Config, string){
 		"kernel": func(c *vmm.Config, file string) { c.Kernel.Vmlinux = file },

@@ -54,6 +54,7 @@ func Run(t *testing.T, newDriver func(testing.TB) vmm.Driver, f Fixture) {
 		{"start cancelled meanwhile", testCancelledMeanwhile, false},
 		{"context ends after start", testContextEnds, false},
 		{"pause and resume", testPause, false},
+		{"power button", testPowerButton, false},
 		{"agent echo", testEcho, false},
 		{"console", testConsole, false},
 		{"network", testNetwork, true},
