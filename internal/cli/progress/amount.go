@@ -15,7 +15,7 @@ const countable = 4096
 func (t *Task) amount() string {
 	switch {
 	case t.total > 0:
-		return fmt.Sprintf("%d%% of %s", min(100, t.current*100/t.total), quantity(t.total, t.total))
+		return fmt.Sprintf("%.0f%% of %s", 100*float64(min(t.current, t.total))/float64(t.total), quantity(t.total, t.total))
 	case t.current > 0:
 		return quantity(t.current, t.current)
 	}
@@ -32,7 +32,7 @@ func quantity(n, scale int64) string {
 // bar draws current of total in width characters.
 func bar(current, total int64, width int) string {
 	inner := width - 2
-	full := int(min(current, total) * int64(inner) / total)
+	full := int(float64(min(current, total)) / float64(total) * float64(inner))
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", inner-full) + "]"
 }
 

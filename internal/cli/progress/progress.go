@@ -239,7 +239,7 @@ func (t *Task) line() string {
 		return join(line, t.amount())
 	}
 	bar := bar(t.current, t.total, max(10, min(30, d.width()/4)))
-	return cut(line, d.width()-len(bar)-len(t.amount())-4) + "  " + bar + " " + t.amount()
+	return cut(line, d.width()-len(bar)-len(t.amount())-5) + "  " + bar + " " + t.amount()
 }
 
 func join(a, b string) string {
