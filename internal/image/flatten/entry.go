@@ -2,8 +2,6 @@ package flatten
 
 import (
 	"archive/tar"
-	"fmt"
-	"maps"
 	"math"
 	"path"
 	"slices"
@@ -12,8 +10,6 @@ import (
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/ext4"
 )
-
-const xattrRecord = "SCHILY.xattr."
 
 // cleanPath returns a name of the archive as a relative path, "" for the root. Like tar, it takes absolute names as
 // relative ones. A name with ".." has no honest use.
@@ -46,6 +42,7 @@ func (m *merge) entry(h *tar.Header) (ext4.Entry, error) {
 		e.Size = h.Size
 	case ext4.Symlink:
 		e.Linkname = h.Linkname
+		e.Mode = 0o777 // Linux knows no other
 		if strings.Contains(h.Linkname, "\x00") {
 			return ext4.Entry{}, errdefs.New(errdefs.ErrInvalid, "link target %q has a zero byte", h.Linkname)
 		}
@@ -55,7 +52,7 @@ func (m *merge) entry(h *tar.Header) (ext4.Entry, error) {
 		}
 		e.Major, e.Minor = uint32(h.Devmajor), uint32(h.Devminor)
 	}
-	e.Xattrs = m.xattrs(h)
+	m.setXattrs(&e, h)
 	return e, nil
 }
 
@@ -75,28 +72,4 @@ func typeOf(flag byte) (ext4.Type, error) {
 		return ext4.FIFO, nil
 	}
 	return 0, errdefs.New(errdefs.ErrInvalid, "entries of type %q are not supported", flag)
-}
-
-// xattrs returns the extended attributes that ext4 has a place for.
-func (m *merge) xattrs(h *tar.Header) map[string][]byte {
-	var out map[string][]byte
-	for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) { // sorted for the warnings
-		value := h.PAXRecords[key]
-		if strings.HasPrefix(key, "SCHILY.acl.") || strings.HasPrefix(key, "RHT.security.") {
-			m.warnings.add(fmt.Sprintf("left out: %q; of such records only %s* are kept", key, xattrRecord))
-		}
-		name, ok := strings.CutPrefix(key, xattrRecord)
-		if !ok {
-			continue
-		}
-		if err := ext4.CheckXattr(name, []byte(value)); err != nil {
-			m.warnings.add(fmt.Sprintf("left out: %v", err))
-			continue
-		}
-		if out == nil {
-			out = make(map[string][]byte)
-		}
-		out[name] = []byte(value)
-	}
-	return out
 }

@@ -48,23 +48,30 @@ func (m *merge) layer(ctx context.Context, l Layer) (err error) {
 
 func (m *merge) read(r *source) error {
 	archive := tar.NewReader(r)
-	last := "its start"
+	var last *tar.Header
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			return drain(r)
 		}
 		if err != nil {
-			return r.blame(fmt.Errorf("read archive after %s: %w", last, err))
+			return r.blame(fmt.Errorf("read archive after %s: %w", place(last), err))
 		}
-		last = fmt.Sprintf("entry %q", h.Name)
+		last = h
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
 		if err := m.add(h, body{archive, r}); err != nil {
-			return fmt.Errorf("%s: %w", last, err)
+			return fmt.Errorf("%s: %w", place(h), err)
 		}
 	}
+}
+
+func place(h *tar.Header) string {
+	if h == nil {
+		return "its start"
+	}
+	return fmt.Sprintf("entry %q", h.Name)
 }
 
 func (m *merge) add(h *tar.Header, content io.Reader) error {

@@ -154,7 +154,7 @@ func (t *tree) resolve(p string) (location, error) {
 			done = ""
 		}
 		rest = e.Linkname + "/" + rest
-		if len(rest) > 2*maxPath {
+		if len(rest) > 2*maxPath || len(done) > maxPath {
 			return location{}, errdefs.New(errdefs.ErrInvalid, "symbolic links on the way to %q make it too long", p)
 		}
 	}
