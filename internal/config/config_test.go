@@ -61,7 +61,8 @@ func TestLoad(t *testing.T) {
 			change: func(c *Config) {
 				*c = Config{
 					"i", "k", 3, 3 << 29, 1 << 20, 2 << 30, "none", "/q", "tcg", "/a",
-					[]string{"192.0.2.1:53", "[2001:db8::1]:5353"}, "http://mirror.example/debian",
+					[]string{"192.0.2.1:53", "[2001:db8::1]:5353"},
+					"http://mirror.example/debian",
 				}
 			},
 		},

@@ -86,7 +86,7 @@ func (s *Service) build(ctx context.Context, r recipe.Recipe, req api.ImageBuild
 	if err == nil {
 		i, err = s.commit(ctx, staging, i, req.Force)
 	}
-	return i, errors.Join(err, staging.Discard())
+	return i, errors.Join(err, staging.Discard()) //nolint:contextcheck // the end of ctx is no reason to leave something
 }
 
 // taken returns the image that has the name, if any.

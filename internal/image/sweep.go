@@ -26,7 +26,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 			s.log.Error("image is not usable", "image", i.Name, "error", err)
 		}
 	}
-	if err := errors.Join(s.sweepStaging(), s.sweepPublished(recorded)); err != nil {
+	if err := errors.Join(s.sweepStaging(), s.sweepPublished(recorded)); err != nil { //nolint:contextcheck // bounded by itself
 		return fmt.Errorf("sweep images: %w", err)
 	}
 	return nil

@@ -218,13 +218,25 @@ func removeAll(path string) error {
 	if err := os.RemoveAll(path); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+	if err := unlock(path); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removal)
+	defer cancel()
+	return userns.RemoveAll(ctx, path)
+}
+
+// unlock lets this user change every directory of a tree that is his.
+func unlock(path string) error {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }() // read-only
+	return fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
-			_ = os.Chmod(p, 0o700) // what cannot be changed is another user's
+			_ = root.Chmod(p, 0o700) // what cannot be changed is another user's
 		}
 		return nil // the removal says what is wrong
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), removal)
-	defer cancel()
-	return errors.Join(err, userns.RemoveAll(ctx, path))
 }

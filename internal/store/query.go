@@ -83,7 +83,7 @@ func remove(ctx context.Context, tx *sql.Tx, table, kind, id string, users []use
 			return inUse(kind, u.by, names)
 		}
 	}
-	result, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", id)
+	result, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", id) //nolint:gosec // a constant
 	if err != nil {
 		return err
 	}
@@ -128,11 +128,11 @@ func retire(ctx context.Context, tx *sql.Tx, table, id, name string, users ...us
 			return err
 		}
 		if len(names) > 0 {
-			_, err := tx.ExecContext(ctx, "UPDATE "+table+" SET name = ? WHERE id = ?", retired(name, old[0]), old[0])
+			_, err := tx.ExecContext(ctx, "UPDATE "+table+" SET name = ? WHERE id = ?", retired(name, old[0]), old[0]) //nolint:gosec // a constant
 			return err
 		}
 	}
-	_, err = tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", old[0])
+	_, err = tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", old[0]) //nolint:gosec // a constant
 	return err
 }
 

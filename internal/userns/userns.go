@@ -36,15 +36,18 @@ type Cmd struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	cmd  *exec.Cmd
-	done chan error
+	cmd     *exec.Cmd
+	command func(name string, args ...string) *exec.Cmd // another, which ends with the same context
+	done    chan error
 }
 
 // Command prepares a program. When ctx ends it is killed.
 func Command(ctx context.Context, name string, args ...string) *Cmd {
 	// The shell waits until the ids are mapped: only then is it root, and an exec away from its capabilities.
 	wait := []string{"-c", `read -r _ <&3 && exec 3<&- "$@"`, "sh", name}
-	c := &Cmd{cmd: exec.CommandContext(ctx, "/bin/sh", append(wait, args...)...), done: make(chan error, 1)}
+	c := &Cmd{done: make(chan error, 1)}
+	c.command = func(name string, args ...string) *exec.Cmd { return exec.CommandContext(ctx, name, args...) }
+	c.cmd = c.command("/bin/sh", append(wait, args...)...)
 	c.cmd.WaitDelay = 5 * time.Second // enough to copy what is in a pipe: no process is left to write to it
 	return c
 }
@@ -114,7 +117,7 @@ func (c *Cmd) start(m *mapping) error {
 	if err != nil {
 		return refused(err)
 	}
-	if err = m.apply(c.cmd.Process.Pid); err == nil {
+	if err = m.apply(c.cmd.Process.Pid, c.command); err == nil {
 		_, err = open.WriteString("\n")
 	}
 	if err != nil {
@@ -147,8 +150,8 @@ type mapping struct {
 	uids, gids           subRange
 }
 
-// apply maps the ids of process pid's namespace.
-func (m *mapping) apply(pid int) error {
+// apply maps the ids of process pid's namespace with the helpers, which it runs by command.
+func (m *mapping) apply(pid int, command func(string, ...string) *exec.Cmd) error {
 	if m == nil {
 		return nil
 	}
@@ -161,7 +164,7 @@ func (m *mapping) apply(pid int) error {
 			strconv.Itoa(pid), "0", strconv.Itoa(h.self), "1",
 			"1", strconv.FormatUint(h.sub.start, 10), strconv.Itoa(ids),
 		}
-		if out, err := exec.Command(h.helper, args...).CombinedOutput(); err != nil {
+		if out, err := command(h.helper, args...).CombinedOutput(); err != nil {
 			return errdefs.New(errdefs.ErrUnavailable, "map ids with %s: %w: %.200s", h.helper, err, out)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/banger-dev/banger/internal/userns"
 )
 
-func script(t *testing.T, ctx context.Context, text string) *process {
+func script(ctx context.Context, t *testing.T, text string) *process {
 	t.Helper()
 	if err := userns.Check(ctx); err != nil {
 		t.Skipf("%v (%s)", err, errdefs.Hint(err))
@@ -53,7 +53,7 @@ func TestProcess(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := script(t, t.Context(), c.script)
+			p := script(t.Context(), t, c.script)
 			out, err := io.ReadAll(p)
 			if string(out) != c.out || err != nil {
 				t.Errorf("read %q, %v", out, err)
@@ -62,7 +62,7 @@ func TestProcess(t *testing.T) {
 			if (err == nil) != (c.text == "") || (err != nil && err.Error() != c.text) {
 				t.Errorf("got %v, want %s", err, c.text)
 			}
-			if errdefs.Class(err) != c.class || (c.class != nil && errdefs.Hint(err) == "") {
+			if !errors.Is(err, c.class) || (c.class != nil && errdefs.Hint(err) == "") {
 				t.Errorf("class %v, hint %q", errdefs.Class(err), errdefs.Hint(err))
 			}
 		})
@@ -70,7 +70,7 @@ func TestProcess(t *testing.T) {
 }
 
 func TestProcessBrokenOff(t *testing.T) {
-	p := script(t, t.Context(), "while :; do echo more; done")
+	p := script(t.Context(), t, "while :; do echo more; done")
 	if _, err := io.ReadFull(p, make([]byte, 100)); err != nil {
 		t.Error(err)
 	}
@@ -82,7 +82,7 @@ func TestProcessBrokenOff(t *testing.T) {
 func TestProcessCancelled(t *testing.T) {
 	why := errors.New("why")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	p := script(t, ctx, "echo begun; setsid sleep 1000 & sleep 1000")
+	p := script(ctx, t, "echo begun; setsid sleep 1000 & sleep 1000")
 	if _, err := io.ReadFull(p, make([]byte, 6)); err != nil {
 		t.Fatal(err)
 	}
