@@ -62,7 +62,10 @@ func TestProcess(t *testing.T) {
 			if (err == nil) != (c.text == "") || (err != nil && err.Error() != c.text) {
 				t.Errorf("got %v, want %s", err, c.text)
 			}
-			if !errors.Is(err, c.class) || (c.class != nil && errdefs.Hint(err) == "") {
+			if c.class == nil && errdefs.Class(err) != nil {
+				t.Errorf("class %v", errdefs.Class(err))
+			}
+			if c.class != nil && (!errors.Is(err, c.class) || errdefs.Hint(err) == "") {
 				t.Errorf("class %v, hint %q", errdefs.Class(err), errdefs.Hint(err))
 			}
 		})
