@@ -110,7 +110,7 @@ timeout --foreground "$limit" qemu-system-x86_64 -nodefaults -no-user-config -no
 	-kernel "$tree"/boot/vmlinuz-* -initrd "$work/initrd" -append 'console=ttyS0 quiet panic=-1' \
 	-chardev stdio,id=console,signal=on -serial chardev:console -serial "file:$work/status" \
 	-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
-	-nic user,model=virtio-net-pci -device virtio-rng-pci </dev/null | tr -d '\r' || {
+	-nic user,model=virtio-net-pci -device virtio-rng-pci </dev/null | sed -u 's#\r$##' || {
 	status=${PIPESTATUS[0]}
 	if [ "$status" -eq 124 ]; then echo "nested-kvm: not finished after $limit s" >&2; exit 124; fi
 	fail "qemu ended with status $status"

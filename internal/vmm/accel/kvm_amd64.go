@@ -66,11 +66,10 @@ func setMemory(vm int, memory []byte) error {
 	if _, err := request("KVM_SET_TSS_ADDR", vm, kvmSetTSSAddr, 0xfffbd000); err != nil {
 		return err
 	}
-	region := struct {
-		slot, flags         uint32
-		guest, size, memory uint64
-	}{size: uint64(len(memory)), memory: uint64(uintptr(unsafe.Pointer(&memory[0])))}
-	return requestAt("KVM_SET_USER_MEMORY_REGION", vm, kvmSetUserMemoryRegion, unsafe.Pointer(&region))
+	at := uintptr(unsafe.Pointer(&memory[0])) //nolint:gosec // mapped memory does not move
+	// struct kvm_userspace_memory_region: slot and flags, guest address, size, address here.
+	region := [4]uint64{0, 0, uint64(len(memory)), uint64(at)}
+	return requestAt("KVM_SET_USER_MEMORY_REGION", vm, kvmSetUserMemoryRegion, &region[0])
 }
 
 func runCPU(kvm, vm int) error {
@@ -107,26 +106,26 @@ func runCPU(kvm, vm int) error {
 func setCPU(kvm, cpu int) error {
 	var features [cpuidSize]byte
 	binary.LittleEndian.PutUint32(features[:], cpuidEntries)
-	if err := requestAt("KVM_GET_SUPPORTED_CPUID", kvm, kvmGetSupportedCPUID, unsafe.Pointer(&features)); err != nil {
+	if err := requestAt("KVM_GET_SUPPORTED_CPUID", kvm, kvmGetSupportedCPUID, &features[0]); err != nil {
 		return err
 	}
-	if err := requestAt("KVM_SET_CPUID2", cpu, kvmSetCPUID2, unsafe.Pointer(&features)); err != nil {
+	if err := requestAt("KVM_SET_CPUID2", cpu, kvmSetCPUID2, &features[0]); err != nil {
 		return err
 	}
 	// struct kvm_sregs begins with cs: base (8 bytes), limit (4), selector (2).
 	var sregs [0x138]byte
-	if err := requestAt("KVM_GET_SREGS", cpu, kvmGetSregs, unsafe.Pointer(&sregs)); err != nil {
+	if err := requestAt("KVM_GET_SREGS", cpu, kvmGetSregs, &sregs[0]); err != nil {
 		return err
 	}
 	clear(sregs[:8])
 	clear(sregs[12:14])
-	if err := requestAt("KVM_SET_SREGS", cpu, kvmSetSregs, unsafe.Pointer(&sregs)); err != nil {
+	if err := requestAt("KVM_SET_SREGS", cpu, kvmSetSregs, &sregs[0]); err != nil {
 		return err
 	}
 	// struct kvm_regs: 16 general registers, rip, rflags.
 	var regs [18]uint64
 	regs[16], regs[17] = guestEntry, 2
-	return requestAt("KVM_SET_REGS", cpu, kvmSetRegs, unsafe.Pointer(&regs))
+	return requestAt("KVM_SET_REGS", cpu, kvmSetRegs, &regs[0])
 }
 
 // checkExit reads struct kvm_run: the guest must have left by its last out instruction, with the right value.
@@ -153,8 +152,10 @@ func request(name string, fd int, number, argument uintptr) (int, error) {
 	return int(n), nil
 }
 
-func requestAt(name string, fd int, number uintptr, argument unsafe.Pointer) error {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), number, uintptr(argument))
+// requestAt passes the address of a structure that begins at first.
+func requestAt[T any](name string, fd int, number uintptr, first *T) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), number,
+		uintptr(unsafe.Pointer(first))) //nolint:gosec // kept alive for the call, as package unsafe's rule 4 has it
 	if errno != 0 {
 		return os.NewSyscallError(name, errno)
 	}

@@ -41,7 +41,7 @@ func Environment() []string { return []string{"PATH=/usr/bin:/bin", "LC_ALL=C"} 
 // Spawn starts a process with s.Files as its descriptors FirstFD and up. It dies with this process, is in a session of
 // its own, and leaves no core file.
 func Spawn(s Spec) (*Process, error) {
-	cmd := exec.Command(s.Binary, s.Args...) //nolint:gosec // the binary is the user's choice, the arguments are built by drivers
+	cmd := exec.Command(s.Binary, s.Args...) //nolint:noctx // built by drivers; it ends by Kill, not by a context
 	cmd.Dir = s.Dir
 	cmd.Env = Environment()
 	cmd.Stderr = s.Stderr

@@ -31,7 +31,7 @@ func TestFailures(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	for _, step := range []fake.Step{fake.StepPrepare, fake.StepStart, fake.StepBoot} {
 		t.Run(string(step), func(t *testing.T) {
-			err := prepareAndStart(t, context.Background(), func(context.Context) error { return errInjected }, step)
+			err := prepareAndStart(context.Background(), t, func(context.Context) error { return errInjected }, step)
 			if !errors.Is(err, errInjected) {
 				t.Errorf("got %v, want the injected error", err)
 			}
@@ -39,7 +39,7 @@ func TestFailures(t *testing.T) {
 		t.Run(string(step)+" hangs", func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
-			err := prepareAndStart(t, ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, step)
+			err := prepareAndStart(ctx, t, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, step)
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want context.DeadlineExceeded", err)
 			}
@@ -48,7 +48,7 @@ func TestFailures(t *testing.T) {
 }
 
 // prepareAndStart fails at step in the given way and checks that no process is left.
-func prepareAndStart(t *testing.T, ctx context.Context, fail func(context.Context) error, step fake.Step) error {
+func prepareAndStart(ctx context.Context, t *testing.T, fail func(context.Context) error, step fake.Step) error {
 	t.Helper()
 	d := fake.New(fake.Options{Fail: at(step, fail)})
 	m, err := d.Prepare(ctx, config(t))

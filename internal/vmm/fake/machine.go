@@ -84,7 +84,7 @@ func (m *machine) boot(ctx context.Context) error {
 	if m.killed { // while it booted
 		_ = p.Kill()
 	}
-	go m.run(p, h)
+	go m.run(p, h) //nolint:gosec,contextcheck // the end of ctx does not end a started machine
 	return nil
 }
 
@@ -135,35 +135,45 @@ func (m *machine) run(p *child.Process, h hardware) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	guest, crash := make(chan vmm.Cause, 1), make(chan error, 1)
-	go func() { guest <- m.o.Guest(ctx, h.Hardware) }()
-	go func() { crash <- m.o.Fail(ctx, StepRunning, m.cfg) }()
+	go func() {
+		defer close(guest)
+		guest <- m.o.Guest(ctx, h.Hardware)
+	}()
+	go func() {
+		defer close(crash)
+		crash <- m.o.Fail(ctx, StepRunning, m.cfg)
+	}()
 	exit := m.wait(p, guest, crash)
 	_ = p.Kill()
 	<-p.Done()
 	cancel()
 	m.gate.remove()
 	h.unplug()
-	<-guest
-	<-crash
+	drain(guest)
+	drain(crash)
 	exit.At = p.Ended()
 	m.finish(exit)
 }
 
-// wait returns why the machine ends. It puts what it took from a channel back, for run.
-func (m *machine) wait(p *child.Process, guest chan vmm.Cause, crash chan error) vmm.Exit {
-	for waiting := (<-chan error)(crash); ; {
+// drain waits until c is closed.
+func drain[T any](c <-chan T) {
+	for range c { // what comes is too late to matter
+	}
+}
+
+// wait returns why the machine ends.
+func (m *machine) wait(p *child.Process, guest <-chan vmm.Cause, crash <-chan error) vmm.Exit {
+	for {
 		select {
 		case cause := <-guest:
-			guest <- cause
 			return vmm.Exit{Cause: cause, Detail: "the guest ended: " + string(cause)}
 		case <-p.Done():
 			return m.processExit(p)
-		case err := <-waiting:
-			crash <- err
+		case err := <-crash:
 			if err != nil {
 				return vmm.Exit{Cause: vmm.CauseCrashed, Detail: err.Error()}
 			}
-			waiting = nil // no failure was injected
+			crash = nil // no failure was injected
 		}
 	}
 }

@@ -80,7 +80,7 @@ func TestStartFails(t *testing.T) {
 		t.Run(one.name, func(t *testing.T) {
 			m := fakeMachine(t, one.body)
 			err := m.Start(context.Background())
-			if err == nil || !strings.Contains(err.Error(), one.want) || errdefs.Class(err) != one.class {
+			if err == nil || !strings.Contains(err.Error(), one.want) || !errors.Is(errdefs.Class(err), one.class) {
 				t.Errorf("got %v (class %v), want %q in class %v", err, errdefs.Class(err), one.want, one.class)
 			}
 			<-m.Done()

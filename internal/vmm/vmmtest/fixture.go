@@ -113,7 +113,7 @@ func unpack(vmlinux, vmlinuz string) error {
 func buildInit(t testing.TB, dir string) string {
 	t.Helper()
 	file := filepath.Join(dir, "init")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file,
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file,
 		"github.com/banger-dev/banger/internal/vmm/vmmtest/testguest")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -153,7 +153,7 @@ func glob(t testing.TB, pattern string) []string {
 
 func output(t testing.TB, dir, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
 	text, err := cmd.Output()
 	if err != nil {

@@ -21,14 +21,14 @@ const pidLine = "vmm process "
 // beParent boots a machine, prints its process id and does nothing until it is killed.
 func beParent(t *testing.T, s suite) {
 	g := s.boot(t, s.config(t))
-	fmt.Printf("\n%s%d\n", pidLine, g.PID())
+	fmt.Fprintf(os.Stdout, "\n%s%d\n", pidLine, g.PID())
 	select {}
 }
 
 // testParentKilled runs this test binary again as the parent of a machine.
 func testParentKilled(t *testing.T, s suite) {
 	name, _, _ := strings.Cut(t.Name(), "/")
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+name+"$", "-test.timeout=5m")
+	cmd := exec.CommandContext(bounded(t), "/proc/self/exe", "-test.run=^"+name+"$", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), envParent+"=1",
 		EnvVmlinux+"="+s.fixture.Kernel.Vmlinux, EnvInitrd+"="+s.fixture.Kernel.Initrd)
 	cmd.Stderr = os.Stderr
