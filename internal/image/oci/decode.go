@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -29,8 +30,8 @@ type decoded struct {
 	layer  Layer
 	cancel context.CancelFunc
 	cause  func() error // why ctx ended
-	ready  chan chunk  // hashed, for the caller
-	free   chan []byte // buffers to fill
+	ready  chan chunk   // hashed, for the caller
+	free   chan []byte  // buffers to fill
 	work   sync.WaitGroup
 
 	current chunk // what the caller has not read yet
@@ -87,11 +88,11 @@ func (d *decoded) decompress(ctx context.Context, stored io.Reader, limits Limit
 		}
 		n, err := fill(r, buffer)
 		if total += int64(n); total > limit {
-			err = errdefs.New(errdefs.ErrInvalid, "its %d bytes become more than %d", d.layer.Size, limit)
-			n = 0
+			send(ctx, out, chunk{err: errdefs.New(errdefs.ErrInvalid, "its %d bytes become more than %d", d.layer.Size, limit)})
+			return
 		}
-		if err == io.EOF { //nolint:errorlint // a reader's EOF is not wrapped
-			err = drain(stored)
+		if err != nil {
+			err = verdict(stored, err)
 		}
 		if !send(ctx, out, chunk{data: buffer[:n], err: err}) || err != nil {
 			return
@@ -109,12 +110,18 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 	return n, err
 }
 
-// drain reads what is stored after the compressed data: the digest covers it too. Its verdict is the error; EOF is good.
-func drain(stored io.Reader) error {
-	if _, err := io.Copy(io.Discard, stored); err != nil {
+// verdict reads what is stored after the compressed data, because the digest covers it too. EOF is good. When the data were
+// broken, the better reason is that they are not what was asked for.
+func verdict(stored io.Reader, err error) error {
+	end := err == io.EOF                                  //nolint:errorlint // a reader's EOF is not wrapped
+	if !end && errdefs.Class(err) != errdefs.ErrInvalid { //nolint:errorlint // Class returns the class itself
 		return err
 	}
-	return io.EOF
+	_, rest := io.Copy(io.Discard, stored)
+	if rest != nil && (end || errors.Is(rest, errMismatch)) {
+		return rest
+	}
+	return err
 }
 
 // hash passes chunks on and replaces EOF by an error when the diff id is wrong.
@@ -209,7 +216,7 @@ func decompressor(stored io.Reader) (io.Reader, func(), error) {
 	in := &input{r: stored}
 	b := bufio.NewReaderSize(in, chunkSize)
 	magic, err := b.Peek(6)
-	if err != nil && err != io.EOF { //nolint:errorlint // bufio returns the reader's error as it is
+	if err != nil && err != io.EOF {
 		return nil, nil, err
 	}
 	switch {
@@ -229,6 +236,12 @@ func decompressor(stored io.Reader) (io.Reader, func(), error) {
 		return nil, nil, errdefs.New(errdefs.ErrInvalid, "it is compressed with bzip2 or xz, which the OCI specification does not know")
 	}
 	return b, func() {}, nil
+}
+
+// isCompressed tells whether a file begins as one that decompressor takes, or refuses.
+func isCompressed(magic []byte) bool {
+	return bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) || isZstd(magic) ||
+		bytes.HasPrefix(magic, []byte("BZh")) || bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00"))
 }
 
 // isZstd knows a frame, and a skippable frame, which may come first.

@@ -53,23 +53,20 @@ func (i *Image) Size() int64 {
 // stage of ctx's operation. It returns when all are there or at the first error. Meanwhile [Image.Open] reads what has
 // arrived. Layers of directories and files are where they are: for them it does nothing.
 func (i *Image) Fetch(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, inner := errgroup.WithContext(ctx)
 	g.SetLimit(max(i.parallel, 1))
 	for _, l := range i.Layers {
-		if ctx.Err() != nil {
-			break
-		}
 		g.Go(func() error {
-			if err := i.src.fetch(ctx, l.descriptor); err != nil {
+			if inner.Err() != nil {
+				return context.Cause(inner)
+			}
+			if err := i.src.fetch(inner, l.descriptor); err != nil {
 				return fmt.Errorf("layer %s: %w", short(l.descriptor.Digest), err)
 			}
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return context.Cause(ctx) // of the caller: errgroup's own ends with Wait
+	return g.Wait()
 }
 
 // Open returns layer n as an uncompressed tar. While the layer is still being downloaded it gives what is there and waits

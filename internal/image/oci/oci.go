@@ -31,9 +31,9 @@ type Options struct {
 	CacheDir  string // the Puller's own; made when missing
 	Parallel  int    // layers of one image that are downloaded at once; 0: 3
 	Limits    Limits
-	UserAgent string                           // what registries see; empty: banger
+	UserAgent string                          // what registries see; empty: banger
 	Env       func(key string) (string, bool) // where credentials are looked for; nil: os.LookupEnv
-	Log       *slog.Logger                     // nil: slog.Default()
+	Log       *slog.Logger                    // nil: slog.Default()
 }
 
 // Limits bound what an image may ask for. Zero fields mean the defaults.
@@ -58,14 +58,12 @@ type Request struct {
 // Puller resolves and reads images. Its methods may be called concurrently. One process uses a cache directory.
 type Puller struct {
 	o       Options
-	log     *slog.Logger
 	store   *store
 	retry   retryPolicy
 	running transfers
 
-	mu     sync.Mutex
-	pools  map[poolKey]*http.Transport
-	closed bool
+	mu    sync.Mutex
+	pools map[poolKey]*http.Transport
 }
 
 // New makes a Puller. Call [Puller.Close] when it is no longer used.
@@ -85,7 +83,7 @@ func New(o Options) *Puller {
 	}
 	s := newStore(o.CacheDir)
 	return &Puller{
-		o: o, log: o.Log, store: s, retry: defaultRetry,
+		o: o, store: s, retry: defaultRetry,
 		running: transfers{store: s, log: o.Log, retry: defaultRetry},
 		pools:   make(map[poolKey]*http.Transport),
 	}

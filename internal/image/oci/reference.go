@@ -45,7 +45,9 @@ func ParseReference(s string) (Reference, error) {
 
 // looksLikeTag tells image "archive", tag "1.2" from the file "1.2": an image could be called as a kind is.
 // For the kinds with skopeo's names skopeo's meaning is right.
-func looksLikeTag(kind Kind, rest string) bool { return kind == Archive && !strings.Contains(rest, "/") }
+func looksLikeTag(kind Kind, rest string) bool {
+	return kind == Archive && !strings.Contains(rest, "/")
+}
 
 // parsePath splits DIR[:tag] at the first colon, as skopeo does, because a tag in a layout may hold more of them.
 func parsePath(kind Kind, s string) (Reference, error) {

@@ -116,10 +116,14 @@ func (s *store) tag(reference string) (tagRecord, bool, error) {
 		return tagRecord{}, false, err
 	}
 	var t tagRecord
-	if json.Unmarshal(raw, &t) != nil || t.Reference != reference || t.Digest.Algorithm == "" {
+	if !decodeTag(raw, &t) || t.Reference != reference {
 		return tagRecord{}, false, nil // as good as none: it is written again
 	}
 	return t, true, nil
+}
+
+func decodeTag(raw []byte, t *tagRecord) bool {
+	return json.Unmarshal(raw, t) == nil && t.Reference != "" && t.Digest.Algorithm != ""
 }
 
 func (s *store) putTag(t tagRecord) error {

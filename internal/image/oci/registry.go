@@ -1,0 +1,381 @@
+package oci
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/banger-dev/banger/internal/errdefs"
+	"github.com/banger-dev/banger/internal/op"
+)
+
+// registrySource is an image in a registry, with the cache before it. It connects when the cache does not suffice.
+type registrySource struct {
+	p   *Puller
+	ref Reference
+	req Request
+
+	mu     sync.Mutex
+	client *http.Client
+	base   string   // scheme://host/v2/repository
+	pins   []func() // undone by Close
+}
+
+func (p *Puller) registry(ref Reference, r Request) *registrySource {
+	return &registrySource{p: p, ref: ref, req: r}
+}
+
+func (s *registrySource) root(ctx context.Context, _ v1.Platform) (document, error) {
+	if s.ref.Digest != "" {
+		h, err := v1.NewHash(s.ref.Digest)
+		if err != nil {
+			return document{}, errdefs.As(errdefs.ErrInvalid, err)
+		}
+		return s.manifest(ctx, v1.Descriptor{Digest: h})
+	}
+	known, ok, err := s.p.store.tag(s.ref.String())
+	if err != nil {
+		return document{}, err
+	}
+	var cached document
+	if ok {
+		cached.raw, err = s.p.store.document(known.Digest)
+		cached.digest, cached.kind = known.Digest, known.MediaType
+		if ok = err == nil; !ok && !errors.Is(err, errdefs.ErrNotFound) {
+			return document{}, err
+		}
+	}
+	switch {
+	case ok && s.req.Policy != PullAlways:
+		op.Log(ctx).Info("tag is known from the cache", "image", s.ref.String(), "digest", known.Digest.String(), "checked", known.Checked)
+		return cached, nil
+	case s.req.Policy == PullNever:
+		return document{}, s.notCached()
+	case ok && s.unchanged(ctx, known.Digest):
+		return cached, s.remember(cached)
+	}
+	d, err := s.get(ctx, "manifests/"+s.ref.Tag, v1.Hash{})
+	if err != nil {
+		if ok && errors.Is(err, errdefs.ErrUnavailable) && errdefs.Hint(err) == "" {
+			err = errdefs.WithHint(err, "the cache has this image as it was at %s: use --pull missing", known.Checked.Format(time.DateTime))
+		}
+		return document{}, err
+	}
+	if err := s.p.store.putDocument(d.digest, d.raw); err != nil {
+		return document{}, err
+	}
+	return d, s.remember(d)
+}
+
+func (s *registrySource) remember(d document) error {
+	return s.p.store.putTag(tagRecord{Reference: s.ref.String(), Digest: d.digest, MediaType: d.kind, Checked: time.Now().UTC().Truncate(time.Second)})
+}
+
+func (s *registrySource) notCached() error {
+	return errdefs.WithHint(errdefs.New(errdefs.ErrNotFound, "it is not in the cache"), "--pull missing lets banger ask the registry")
+}
+
+// unchanged asks what the tag means now, without its manifest: that is cheap, and registries do not count it as a pull.
+func (s *registrySource) unchanged(ctx context.Context, want v1.Hash) bool {
+	resp, err := s.do(ctx, http.MethodHead, "manifests/"+s.ref.Tag, manifestHeader())
+	if err != nil {
+		return false // the request for the manifest will tell
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK && resp.Header.Get("Docker-Content-Digest") == want.String()
+}
+
+func (s *registrySource) manifest(ctx context.Context, d v1.Descriptor) (document, error) {
+	doc, err := s.small(ctx, d, "manifests/")
+	doc.kind = cmp.Or(d.MediaType, doc.kind)
+	return doc, err
+}
+
+func (s *registrySource) config(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	doc, err := s.small(ctx, d, "blobs/")
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return doc.raw, nil
+}
+
+// small returns a document by its digest, from the cache if it is there.
+func (s *registrySource) small(ctx context.Context, d v1.Descriptor, where string) (document, error) {
+	raw, err := s.p.store.document(d.Digest)
+	if err == nil {
+		return document{digest: d.Digest, raw: raw}, nil
+	}
+	if !errors.Is(err, errdefs.ErrNotFound) {
+		return document{}, err
+	}
+	if s.req.Policy == PullNever {
+		return document{}, s.notCached()
+	}
+	doc, err := s.get(ctx, where+d.Digest.String(), d.Digest)
+	if err != nil {
+		return document{}, err
+	}
+	return doc, s.p.store.putDocument(doc.digest, doc.raw)
+}
+
+// use keeps the blobs of the image in the cache until Close, and says at once what PullNever would miss later.
+func (s *registrySource) use(digest v1.Hash, m *v1.Manifest) error {
+	pins := []v1.Hash{digest, m.Config.Digest}
+	for _, l := range m.Layers {
+		pins = append(pins, l.Digest)
+	}
+	s.mu.Lock()
+	s.pins = append(s.pins, s.p.store.pin(pins))
+	s.mu.Unlock()
+	if s.req.Policy != PullNever {
+		return nil
+	}
+	for _, l := range m.Layers {
+		if !s.p.store.has(l) {
+			return fmt.Errorf("layer %s: %w", short(l.Digest), s.notCached())
+		}
+	}
+	return nil
+}
+
+func (s *registrySource) layer(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	t, err := s.p.running.join(ctx, d, s.blob)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return s.p.store.open(d)
+	}
+	return s.p.running.follow(ctx, t), nil
+}
+
+func (s *registrySource) fetch(ctx context.Context, d v1.Descriptor) error {
+	t, err := s.p.running.join(ctx, d, s.blob)
+	if err != nil {
+		return err
+	}
+	name := "download layer"
+	if t == nil {
+		name = "cached layer"
+	}
+	stage := op.Begin(ctx, name, short(d.Digest))
+	stage.Total(d.Size)
+	if t == nil {
+		stage.Add(d.Size)
+		return stage.End(nil)
+	}
+	defer s.p.running.leave(t)
+	return stage.End(t.wait(ctx, stage.Add))
+}
+
+func (s *registrySource) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, unpin := range s.pins {
+		unpin()
+	}
+	s.pins = nil
+	return nil
+}
+
+// get reads a small document from the registry. A digest that the registry states must be the content's.
+func (s *registrySource) get(ctx context.Context, path string, want v1.Hash) (document, error) {
+	header := http.Header{}
+	if strings.HasPrefix(path, "manifests/") {
+		header = manifestHeader()
+	}
+	resp, err := s.do(ctx, http.MethodGet, path, header)
+	if err != nil {
+		return document{}, s.unreachable(err)
+	}
+	defer resp.Body.Close()
+	if err := s.status(resp, http.StatusOK); err != nil {
+		return document{}, err
+	}
+	if stated, err := v1.NewHash(resp.Header.Get("Docker-Content-Digest")); err == nil && want.Algorithm == "" {
+		want = stated
+	}
+	raw, digest, err := readDocument(resp.Body, want)
+	if err != nil {
+		return document{}, s.unreachable(fmt.Errorf("%s: %w", path, err))
+	}
+	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	return document{digest: digest, kind: types.MediaType(strings.TrimSpace(kind)), raw: raw}, nil
+}
+
+// blob implements remote.
+func (s *registrySource) blob(ctx context.Context, d v1.Descriptor, offset int64, validator string) (*segment, error) {
+	header := http.Header{}
+	if offset > 0 {
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, d.Size-1)) // not all registries know an open end
+		if validator != "" {
+			header.Set("If-Range", validator)
+		}
+	}
+	resp, err := s.do(ctx, http.MethodGet, "blobs/"+d.Digest.String(), header)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.status(resp, http.StatusOK, http.StatusPartialContent); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	seg := &segment{body: resp.Body, validator: strongETag(resp.Header)}
+	if resp.StatusCode == http.StatusPartialContent {
+		seg.offset, err = rangeStart(resp.Header.Get("Content-Range"))
+		if err != nil || seg.offset > offset {
+			resp.Body.Close()
+			return nil, errdefs.New(errdefs.ErrInvalid, "the registry answers a request for bytes from %d on with %q", offset, printable(resp.Header.Get("Content-Range")))
+		}
+	}
+	return seg, nil
+}
+
+// strongETag returns what If-Range may carry: RFC 9110, section 13.1.5.
+func strongETag(h http.Header) string {
+	tag := h.Get("ETag")
+	if strings.HasPrefix(tag, `"`) && strings.HasSuffix(tag, `"`) && len(tag) > 2 {
+		return tag
+	}
+	return ""
+}
+
+// rangeStart reads "bytes 5-9/10".
+func rangeStart(s string) (int64, error) {
+	s, ok := strings.CutPrefix(s, "bytes ")
+	first, _, dash := strings.Cut(s, "-")
+	if !ok || !dash {
+		return 0, fmt.Errorf("content range %q", s)
+	}
+	n, err := strconv.ParseInt(first, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("content range %q", s)
+	}
+	return n, nil
+}
+
+// do sends a request for something in the repository. An error without a class is the network's.
+func (s *registrySource) do(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
+	client, base, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+"/"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, scrubError(err)
+	}
+	return resp, nil
+}
+
+func manifestHeader() http.Header {
+	h := http.Header{}
+	for _, t := range []types.MediaType{
+		types.OCIImageIndex, types.DockerManifestList, types.OCIManifestSchema1, types.DockerManifestSchema2,
+	} {
+		h.Add("Accept", string(t))
+	}
+	return h
+}
+
+// connect finds out how to speak with the registry, once.
+func (s *registrySource) connect(ctx context.Context) (*http.Client, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		return s.client, s.base, nil
+	}
+	if s.req.Policy == PullNever {
+		return nil, "", s.notCached()
+	}
+	host := s.ref.Host
+	if host == "docker.io" {
+		host = name.DefaultRegistry
+	}
+	var options []name.Option
+	if s.req.Insecure {
+		options = append(options, name.Insecure)
+	}
+	repo, err := name.NewRepository(host+"/"+s.ref.Repo, options...)
+	if err != nil {
+		return nil, "", errdefs.As(errdefs.ErrInvalid, err)
+	}
+	pool, err := s.p.pool(poolKey{insecure: s.req.Insecure, caFile: s.req.CAFile})
+	if err != nil {
+		return nil, "", err
+	}
+	auth, err := s.p.credentials(ctx, s.ref, s.req.AuthFile)
+	if err != nil {
+		return nil, "", err
+	}
+	var rt http.RoundTripper = &plainGuard{inner: pool, insecure: s.req.Insecure, registry: repo.RegistryStr()}
+	rt = transport.NewUserAgent(&retryTransport{inner: rt, policy: s.p.retry}, s.p.o.UserAgent)
+	authorized, err := transport.NewWithContext(ctx, repo.Registry, auth, rt, []string{repo.Scope(transport.PullScope)})
+	if err != nil {
+		return nil, "", s.refused(err, auth)
+	}
+	s.client = &http.Client{Transport: authorized}
+	s.base = "https://" + repo.RegistryStr() + "/v2/" + repo.RepositoryStr() // the transport knows when it is http
+	return s.client, s.base, nil
+}
+
+// refused explains why the first contact failed.
+func (s *registrySource) refused(err error, auth authn.Authenticator) error {
+	var e *transport.Error
+	if errors.As(err, &e) {
+		return s.denied(e.StatusCode, scrubError(err), auth != authn.Anonymous)
+	}
+	return s.unreachable(err)
+}
+
+// status turns an answer that is none of codes into an error.
+func (s *registrySource) status(resp *http.Response, codes ...int) error {
+	err := transport.CheckError(resp, codes...)
+	if err == nil {
+		return nil
+	}
+	return s.denied(resp.StatusCode, scrubError(err), true)
+}
+
+func (s *registrySource) denied(status int, err error, known bool) error {
+	switch status {
+	case http.StatusNotFound:
+		return errdefs.As(errdefs.ErrNotFound, err)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		hint := "it does not exist, or the credentials for %[1]s do not allow it: docker login %[1]s or podman login %[1]s"
+		if !known {
+			hint = "no credentials for %[1]s were found: docker login %[1]s or podman login %[1]s"
+		}
+		return errdefs.WithHint(errdefs.As(errdefs.ErrUnavailable, err), hint, s.ref.Host)
+	}
+	return errdefs.As(errdefs.ErrUnavailable, err)
+}
+
+// unreachable puts what has no class yet, which is the network's, into errdefs.ErrUnavailable. Its text has no secrets.
+func (s *registrySource) unreachable(err error) error {
+	scrubbed := scrubError(err)
+	if errors.Is(err, context.Canceled) || errdefs.Class(err) != nil {
+		return scrubbed
+	}
+	if isCertificate(err) {
+		return errdefs.WithHint(errdefs.As(errdefs.ErrUnavailable, scrubbed), "--ca FILE trusts the registry's own authority, --insecure anyone")
+	}
+	return errdefs.As(errdefs.ErrUnavailable, scrubbed)
+}
