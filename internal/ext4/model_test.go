@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/banger-dev/banger/internal/errdefs"
+	"github.com/banger-dev/banger/internal/ext4/ext4test"
 )
 
 // model is a file system in the simplest form: nodes by path, where hard links share a node.
@@ -83,7 +84,7 @@ func (m model) link(p, target string) bool {
 }
 
 // expect returns what a reader of the file system should see, without inode numbers.
-func (m model) expect() map[string]seen {
+func (m model) expect() map[string]ext4test.File {
 	links := make(map[*modelNode]uint16)
 	for p, n := range m {
 		if n.Type == Directory {
@@ -95,9 +96,9 @@ func (m model) expect() map[string]seen {
 		}
 		links[n]++
 	}
-	out := make(map[string]seen)
+	out := make(map[string]ext4test.File)
 	for p, n := range m {
-		s := seen{
+		s := ext4test.File{
 			Mode: modeOf[n.Type] | n.Mode, UID: n.UID, GID: n.GID, Links: links[n],
 			Sec: n.ModTime.Unix(), Nsec: uint32(n.ModTime.Nanosecond()), Content: n.content, Size: int64(len(n.content)),
 		}
@@ -108,7 +109,7 @@ func (m model) expect() map[string]seen {
 		for k, v := range n.Xattrs {
 			attrs[k] = string(v)
 		}
-		s.Xattrs = fmt.Sprint(attrs)
+		s.Xattrs = attrs
 		if p != "" {
 			p = "/" + p
 		}
@@ -166,7 +167,7 @@ func TestWriterAgainstModel(t *testing.T) {
 		if err := check(f.Name()); err != nil {
 			t.Fatal(err)
 		}
-		got := newVolume(f).walk()
+		got := ext4test.Open(f).Walk()
 		for p, s := range got {
 			s.Ino = 0
 			got[p] = s
