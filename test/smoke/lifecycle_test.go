@@ -34,7 +34,7 @@ func vmLifecycle(t *testing.T, b *banger) {
 	if vm := b.show("life"); vm.State != api.StateStopped || vm.Exit == nil || vm.Exit.Reason != "stopped" {
 		t.Errorf("after stop: %s, %+v", vm.State, vm.Exit)
 	}
-	b.fails(1, []string{"life", "hint:"}, "vm", "exec", "life", "--", "true")
+	b.fails(125, []string{"life", "hint:"}, "vm", "exec", "life", "--", "true")
 	b.ok("vm", "start", "life")
 	if out := b.ok("vm", "exec", "life", "--", "cat", "/root/file", "/etc/file"); out != "kept\nsystem" {
 		t.Errorf("after a stop and a start: %q", out)
@@ -126,7 +126,7 @@ func invalidSpec(t *testing.T, b *banger) {
 
 // interruptedRun ends `vm run` with Ctrl-C at several stages; nothing may be left (the census looks).
 func interruptedRun(t *testing.T, b *banger) {
-	for _, stage := range []string{"", "start", "boot", "ready"} {
+	for _, stage := range []string{"", "make disks", "boot: vmm", "boot: kernel", "ready"} {
 		args := []string{"vm", "run", "--rm", "--image", "minimal", "--", "sh", "-c", "echo ready >&2; sleep 100"}
 		cmd := b.command(args...)
 		errs, err := cmd.StderrPipe()

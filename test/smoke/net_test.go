@@ -98,7 +98,7 @@ func netEgressDefault(t *testing.T, b *banger) {
 }
 
 func netFull(t *testing.T, b *banger) {
-	withConfig(t, b, fmt.Sprintf("[network]\nresolvers = [%q]\n", resolver(t)))
+	withConfig(t, b, fmt.Sprintf("resolvers = [%q]\n", resolver(t)))
 	port := echoServer(t)
 	vm := b.vm("--net", "full")
 	if out := b.ok(append([]string{"vm", "exec", vm, "--"}, fetch("10.0.2.2", port)...)...); out != "hello from the host" {

@@ -77,7 +77,7 @@ func vmmKill(t *testing.T, b *banger) {
 	if got.Exit == nil || got.Exit.Reason != "crashed" || len(got.Exit.Console) == 0 {
 		t.Errorf("exit %+v", got.Exit)
 	}
-	b.fails(1, []string{vm}, "vm", "exec", vm, "--", "true")
+	b.fails(125, []string{vm}, "vm", "exec", vm, "--", "true")
 	b.ok("vm", "start", vm)
 	b.ok("vm", "exec", vm, "--", "true")
 }
