@@ -27,7 +27,6 @@ func document(b *strings.Builder, cmd *cobra.Command) {
 	if cmd.Hidden || cmd.Name() == "help" || cmd.Name() == "completion" {
 		return
 	}
-	cmd.InitDefaultHelpFlag()
 	fmt.Fprintf(b, "\n## %s\n\n", cmd.CommandPath())
 	text := cmd.Long
 	if text == "" {

@@ -57,7 +57,7 @@ func add(parent *cobra.Command, group string, children ...*cobra.Command) {
 // newNoun makes a command that only holds others.
 func newNoun(name, short string, verbs ...*cobra.Command) *cobra.Command {
 	noun := &cobra.Command{
-		Use: name, Short: short, Args: cobra.ArbitraryArgs,
+		Use: name + " COMMAND", Short: short, Args: cobra.ArbitraryArgs, DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknown(cmd, args[0])

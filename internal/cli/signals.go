@@ -42,7 +42,13 @@ func (a *app) catchSignals(ctx context.Context) (context.Context, func()) {
 	a.signals = &signals{cancel: cancel}
 	caught := make(chan os.Signal, 32)
 	// SIGPIPE is caught so that a closed standard output is an error of the write and not our sudden end.
-	signal.Notify(caught, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
+	wanted := []os.Signal{unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE}
+	for _, s := range []os.Signal{unix.SIGINT, unix.SIGHUP, unix.SIGQUIT} {
+		if !signal.Ignored(s) { // as under nohup, or in the background of a script
+			wanted = append(wanted, s)
+		}
+	}
+	signal.Notify(caught, wanted...)
 	done := make(chan struct{})
 	go func() {
 		for {

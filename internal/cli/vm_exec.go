@@ -16,7 +16,7 @@ func newVMExec(a *app) *cobra.Command {
 		envFiles []string
 	)
 	cmd := &cobra.Command{
-		Use: "exec [FLAGS] REF [-- COMMAND...]", Short: "Run a command or a shell in a running VM", Annotations: called("vm exec"),
+		Use: "exec [flags] REF [-- COMMAND...]", Short: "Run a command or a shell in a running VM", Annotations: called("vm exec"),
 		Example: "  banger vm exec db -- ps aux\n  tar c . | banger vm exec db -- tar x -C /srv\n  banger vm exec -it db -- top",
 		Args:    cobra.MinimumNArgs(1), ValidArgsFunction: a.completeExec(),
 		RunE: func(cmd *cobra.Command, args []string) error {

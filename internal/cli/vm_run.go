@@ -22,7 +22,7 @@ type vmRun struct {
 func newVMRun(a *app) *cobra.Command {
 	var r vmRun
 	cmd := &cobra.Command{
-		Use: "run [FLAGS] [-- COMMAND...]", Short: "Run a command or a shell in a fresh VM", Annotations: called("vm run"),
+		Use: "run [flags] [-- COMMAND...]", Short: "Run a command or a shell in a fresh VM", Annotations: called("vm run"),
 		Long: "Run a command in a fresh VM, with its output streamed and its exit status passed on; without a command, a shell.\n" +
 			"A missing default image and kernel are made first. The VM stays afterwards unless --rm is given.",
 		Example: "  banger vm run --rm -- make -C /root test\n  banger vm run --image minimal --vcpu 4 --memory 2G\n  banger vm run -d --name db -- redis-server",

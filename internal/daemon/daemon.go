@@ -18,6 +18,7 @@ import (
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/httpapi"
 	"github.com/banger-dev/banger/internal/paths"
+	"github.com/banger-dev/banger/internal/trim"
 	"github.com/banger-dev/banger/internal/unixsock"
 	"github.com/banger-dev/banger/internal/version"
 	"github.com/banger-dev/banger/internal/vm"
@@ -125,6 +126,9 @@ func (d *daemon) serve(ctx context.Context, force <-chan struct{}, lock *flock.L
 	}
 	handler := httpapi.New(d.services.http(d), d.options.Log)
 	server := handler.HTTP()
+	var memory trim.Trimmer
+	defer memory.End()
+	server.Handler = memory.During(handler)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	if err := d.options.Report.Send(nil); err != nil {

@@ -49,7 +49,7 @@ func (s *shim) sessions(ctx context.Context, port net.Conn, ready chan<- error) 
 		}
 		if err == nil {
 			s.at("running")
-			s.memory.add(0) // booting has used some
+			s.memory.Add(0) // booting has used some
 			s.log.Info("guest is ready", "stages", s.board.get().Stages)
 			waitEither(ctx, agent)
 			s.log.Info("agent session ended")

@@ -26,7 +26,7 @@ func (s *shim) routes() http.Handler {
 	mux.HandleFunc("POST "+control.RouteKill, s.postKill)
 	mux.HandleFunc("POST "+control.RoutePause, func(w http.ResponseWriter, r *http.Request) { answer(w, s.pause(r.Context())) })
 	mux.HandleFunc("POST "+control.RouteResume, func(w http.ResponseWriter, r *http.Request) { answer(w, s.resume(r.Context())) })
-	mux.Handle(control.RouteAgent+"/", s.memory.during(s.agentProxy()))
+	mux.Handle(control.RouteAgent+"/", s.memory.During(s.agentProxy()))
 	return mux
 }
 

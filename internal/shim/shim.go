@@ -16,6 +16,7 @@ import (
 	"github.com/banger-dev/banger/internal/guest/proto"
 	"github.com/banger-dev/banger/internal/shim/console"
 	"github.com/banger-dev/banger/internal/shim/control"
+	"github.com/banger-dev/banger/internal/trim"
 	"github.com/banger-dev/banger/internal/vmm"
 )
 
@@ -59,7 +60,7 @@ type shim struct {
 	board   *board
 	link    link
 	wishes  wishes
-	memory  trimmer
+	memory  trim.Trimmer
 	ended   chan struct{} // closed when the end is recorded and published
 }
 
@@ -86,7 +87,7 @@ func Run(ctx context.Context, dir control.Dir, l net.Listener, parts Parts, log 
 	log.Info("vm ended", "reason", exit.Reason, "detail", exit.Detail)
 	s.board.end(exit)
 	close(s.ended)
-	s.memory.end()
+	s.memory.End()
 	return errors.Join(err, s.console.End(), s.stopServing(ctx, server))
 }
 
