@@ -35,10 +35,11 @@ func serve(ctx context.Context, log *slog.Logger) error {
 	log.Debug("agent starts", "version", version)
 	for ctx.Err() == nil {
 		port, err := system.OpenPort(ctx)
+		if ctx.Err() != nil {
+			port.Close() // harmless when there is none
+			break
+		}
 		if err != nil {
-			if ctx.Err() != nil {
-				break
-			}
 			return err
 		}
 		// Greeting the host blocks while it is not there, so this does not spin.

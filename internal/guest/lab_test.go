@@ -126,7 +126,7 @@ func makeDisks(t *testing.T, archive io.Reader) disks {
 	return d
 }
 
-const workSize = 3 << 30
+const workSize = 16 << 30
 
 // machine is one run.
 type machine struct {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/banger-dev/banger/internal/fsutil"
 	"github.com/banger-dev/banger/internal/guest"
 	"github.com/banger-dev/banger/internal/guest/proto"
 	"github.com/banger-dev/banger/internal/guest/wire"
@@ -54,26 +55,26 @@ func TestPlainImage(t *testing.T) {
 	t.Logf("answered after %v (guest %d ms), identity %v", m.Answered, info.UptimeMS, time.Since(began))
 	began = time.Now()
 	for script, want := range map[string]string{
-		"cat /proc/1/comm; hostname; cat /etc/hostname":                               "init\nlab-vm\nlab-vm",
-		"cat /etc/resolv.conf":                                                        "nameserver 10.0.2.3",
-		"pwd; echo $HOME $USER $PATH":                                                 "/root\n/root root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"ip -4 addr show eth0 | grep -o 'inet [^ ]*'":                                 "inet 10.0.2.15/24",
-		"ip -6 addr show eth0 | grep -o 'inet6 fd[^ ]*'":                              "inet6 fd62:616e:6765::15/64",
-		"ip route | grep default":                                                     "default via 10.0.2.2 dev eth0 onlink ",
-		"ip -6 route | grep -c 'default via fd62'":                                    "1",
-		"cat /sys/class/net/eth0/mtu":                                                 "1400",
-		"cat /sys/class/net/lo/operstate; ping -c1 127.0.0.1 >/dev/null && echo pong": "unknown\npong",
-		"cat /proc/self/oom_score_adj /proc/self/cgroup":                              "0\n0::/banger-exec",
-		"ulimit -n; ulimit -Hn":                                                       "1024\n524288",
-		"stat -c %a /tmp /dev/shm":                                                    "1777\n1777",
-		"test $(date +%s) -gt 1700000000 && echo set":                                 "set",
-		"df -P / | tail -1 | cut -d' ' -f1":                                           "overlay",
-		"test $(df -Pk /root | tail -1 | awk '{print $2}') -gt 2800000 && echo grown": "grown",
-		"modprobe dummy && grep -o ^dummy /proc/modules":                              "dummy",
-		"stat -f -c %T /var/lib/docker /var/lib/containerd /var/lib/containers":       "ext2/ext3\next2/ext3\next2/ext3",
-		"cat /sys/fs/cgroup/cgroup.subtree_control | grep -o memory":                  "memory",
-		"ls /init /banger 2>&1 | grep -c 'No such'":                                   "2",
-		"readlink /dev/fd; ls /dev/pts/ptmx":                                          "/proc/self/fd\n/dev/pts/ptmx",
+		"cat /proc/1/comm; hostname; cat /etc/hostname":                                "init\nlab-vm\nlab-vm",
+		"cat /etc/resolv.conf":                                                         "nameserver 10.0.2.3",
+		"pwd; echo $HOME $USER $PATH":                                                  "/root\n/root root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"ip -4 addr show eth0 | grep -o 'inet [^ ]*'":                                  "inet 10.0.2.15/24",
+		"ip -6 addr show eth0 | grep -o 'inet6 fd[^ ]*'":                               "inet6 fd62:616e:6765::15/64",
+		"ip route | grep default":                                                      "default via 10.0.2.2 dev eth0 onlink ",
+		"ip -6 route | grep -c 'default via fd62'":                                     "1",
+		"cat /sys/class/net/eth0/mtu":                                                  "1400",
+		"cat /sys/class/net/lo/operstate; ping -c1 127.0.0.1 >/dev/null && echo pong":  "unknown\npong",
+		"cat /proc/self/oom_score_adj /proc/self/cgroup":                               "0\n0::/banger-exec",
+		"ulimit -n; ulimit -Hn":                                                        "1024\n524288",
+		"stat -c %a /tmp /dev/shm":                                                     "1777\n1777",
+		"test $(date +%s) -gt 1700000000 && echo set":                                  "set",
+		"df -P / | tail -1 | cut -d' ' -f1":                                            "overlay",
+		"test $(df -Pk /root | tail -1 | awk '{print $2}') -gt 16000000 && echo grown": "grown",
+		"modprobe dummy && grep -o ^dummy /proc/modules":                               "dummy",
+		"stat -f -c %T /var/lib/docker /var/lib/containerd /var/lib/containers":        "ext2/ext3\next2/ext3\next2/ext3",
+		"cat /sys/fs/cgroup/cgroup.subtree_control | grep -o memory":                   "memory",
+		"ls /init /banger 2>&1 | grep -c 'No such'":                                    "2",
+		"readlink /dev/fd; ls /dev/pts/ptmx":                                           "/proc/self/fd\n/dev/pts/ptmx",
 	} {
 		if got := m.out(t, script); got != want {
 			t.Errorf("%s: got %q, want %q", script, got, want)
@@ -83,6 +84,13 @@ func TestPlainImage(t *testing.T) {
 	m.out(t, "echo kept >/root/file; echo kept >/usr-file; sleep 1000 >/dev/null 2>&1 &")
 	m.end(t, proto.ShutdownRequest{}, vmm.CausePoweroff)
 	checkClean(t, d)
+	for _, disk := range []string{d.overlay, d.work} {
+		if n, err := fsutil.Allocated(disk); err != nil || n > 64<<20 {
+			t.Errorf("%s takes %d bytes, error %v", disk, n, err)
+		} else {
+			t.Logf("%s takes %d KiB", filepath.Base(disk), n>>10)
+		}
+	}
 
 	// The same disks, another run.
 	m = start(t, l, d, "")
@@ -116,7 +124,7 @@ func TestAgentSurvives(t *testing.T) {
 	if !errors.Is(err, wire.ErrNoExit) {
 		t.Errorf("status %+v, error %v", s, err)
 	}
-	m.Client.Close()
+	m.Close()
 	c, err := guest.Connect(timeout(t, time.Minute), keepOpen{m.Agent()})
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +134,34 @@ func TestAgentSurvives(t *testing.T) {
 	if err != nil || !info.Configured {
 		t.Errorf("info %+v, error %v", info, err)
 	}
+	// The image's own command ends the machine, too.
+	run(t, c, sh("poweroff"), nil)
+	select {
+	case <-m.Machine.Done():
+	case <-time.After(time.Minute):
+		t.Fatal("the machine goes on")
+	}
+	if got := m.Exit(); got.Cause != vmm.CausePoweroff {
+		t.Errorf("exit %+v", got)
+	}
+}
+
+// TestOtherInit boots an image whose init is real but knows no units: the agent runs beside it.
+func TestOtherInit(t *testing.T) {
+	l := theLab(t)
+	files := busyboxImage(t)
+	for i, f := range files {
+		if f.name == "sbin/init" {
+			files[i] = file{name: "sbin/init", content: files[2].content, mode: 0o755} // a copy looks like sysvinit
+		}
+	}
+	files = append(files, file{name: "etc", mode: 0o755}, file{name: "etc/inittab", content: []byte("::wait:/bin/true\n"), mode: 0o644})
+	m := start(t, l, makeDisks(t, archive(t, files...)), "")
+	info := m.identify(t)
+	if info.Init != "sysvinit" || m.out(t, "cat /proc/1/comm") != "init" {
+		t.Errorf("info %+v", info)
+	}
+	m.end(t, proto.ShutdownRequest{}, vmm.CausePoweroff)
 }
 
 // TestDistroless boots an image that has one program and nothing else, not even the directories for mounts.

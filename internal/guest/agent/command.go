@@ -114,10 +114,7 @@ func list(env map[string]string) []string {
 // workdir returns the directory to start in: dir, if need be below home, or home itself, or / when there is no home.
 func workdir(home, dir string) (string, error) {
 	if dir == "" {
-		if info, err := os.Stat(home); err != nil || !info.IsDir() {
-			return "/", nil
-		}
-		return home, nil
+		return homeOrRoot(home), nil
 	}
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(home, dir)
@@ -130,6 +127,14 @@ func workdir(home, dir string) (string, error) {
 		return "", notStarted(codeFailed, "working directory %s: %w", dir, syscall.ENOTDIR)
 	}
 	return dir, nil
+}
+
+// homeOrRoot does what login does with a home that is not there.
+func homeOrRoot(home string) string {
+	if info, err := os.Stat(home); err == nil && info.IsDir() {
+		return home
+	}
+	return "/"
 }
 
 // lookPath finds the executable as a shell in dir with that PATH would.

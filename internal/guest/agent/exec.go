@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -160,7 +159,7 @@ func (a *Agent) obey(p *process, in *input, r *wire.Reader) {
 			err = a.resize(p, payload)
 		case wire.Signal:
 			if n := unix.SignalNum("SIG" + string(payload)); n != 0 {
-				p.signal(syscall.Signal(n))
+				p.signal(n)
 			}
 		default:
 			// A client that is newer than this agent may ask for more than it understands.

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -150,7 +151,7 @@ func addSystemd(run string) error {
 func (m *Machine) Exec() error {
 	env := []string{"HOME=/", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	if m.Init.Name != "systemd" {
-		guard := exec.Command(AgentFile, "guard")
+		guard := exec.CommandContext(context.Background(), AgentFile, "guard")
 		guard.Env, guard.Stdout, guard.Stderr = env, os.Stdout, os.Stderr
 		guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		if err := guard.Start(); err != nil {

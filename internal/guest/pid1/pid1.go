@@ -4,6 +4,7 @@
 package pid1
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -95,7 +96,7 @@ func reap(ended func(pid int, status syscall.WaitStatus)) (left bool) {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
 		switch {
-		case err == syscall.EINTR: //nolint:errorlint // a plain errno
+		case errors.Is(err, syscall.EINTR):
 		case err != nil:
 			return false // ECHILD
 		case pid == 0:

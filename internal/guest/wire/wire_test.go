@@ -49,8 +49,13 @@ func TestFrames(t *testing.T) {
 		got = append(got, frame{typ, string(p)})
 	}
 	want := []frame{
-		{Stdin, "in"}, {StdinClose, ""}, {Stdout, string(big[:MaxPayload])}, {Stdout, "x"}, {Resize, "\x00\x01\x01\xf4"},
-		{Window, "\x00\x01\x11\x70"}, {Exit, `{"code":3}`},
+		{Stdin, "in"},
+		{StdinClose, ""},
+		{Stdout, string(big[:MaxPayload])},
+		{Stdout, "x"},
+		{Resize, "\x00\x01\x01\xf4"},
+		{Window, "\x00\x01\x11\x70"},
+		{Exit, `{"code":3}`},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
