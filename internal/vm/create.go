@@ -90,8 +90,9 @@ func (s *Service) build(ctx context.Context, r store.VMRecord, image api.Image) 
 	stage := op.Begin(ctx, "make disks", r.Name)
 	err = s.makeDisks(ctx, r, image)
 	s.at("create.disks")
+	whole := r
 	if stage.End(err) == nil {
-		r, err = s.edit(ctx, r.ID, func(r *store.VMRecord) { r.Deleting = false })
+		whole, err = s.edit(ctx, r.ID, func(r *store.VMRecord) { r.Deleting = false })
 	}
 	if err == nil {
 		err = context.Cause(ctx)
@@ -102,8 +103,8 @@ func (s *Service) build(ctx context.Context, r store.VMRecord, image api.Image) 
 		return api.VM{}, errors.Join(err, s.erase(ctx, r.ID))
 	}
 	s.at("create.done")
-	s.watchOwner(ctx, r)
-	return s.view(r), nil
+	s.watchOwner(ctx, whole)
+	return s.view(whole), nil
 }
 
 // put records a new VM, making up a name when it has none.
@@ -125,6 +126,9 @@ func (s *Service) put(ctx context.Context, r store.VMRecord) (store.VMRecord, er
 
 // erase removes a VM's files and then its record. It is idempotent.
 func (s *Service) erase(ctx context.Context, id string) error {
+	if id == "" {
+		return errors.New("remove files: no id") // its directory would be that of all VMs
+	}
 	if err := os.RemoveAll(string(s.dir(id))); err != nil {
 		return fmt.Errorf("remove files: %w", err)
 	}
