@@ -109,6 +109,8 @@ func (a *app) size() (rows, cols uint16) {
 // outcome turns the end of a command in a VM into banger's own: its exit status, or why there is none.
 func (a *app) outcome(operation, ref string, shell bool, s api.ExitStatus, err error) error {
 	switch {
+	case errors.Is(err, api.ErrNoExit):
+		return before(operation, ref, errdefs.WithHint(err, "`banger vm show %s` tells whether the VM still runs", ref))
 	case err != nil:
 		return before(operation, ref, err)
 	case s.Error != "":

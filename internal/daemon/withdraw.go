@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/banger-dev/banger/internal/daemon/flock"
+	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/httpapi"
 )
 
@@ -16,6 +17,9 @@ const (
 	// undoTime is what cancelled operations get to undo what they did.
 	undoTime = 30 * time.Second
 )
+
+// errLeaving is what operations are told that do not finish in time.
+var errLeaving = errdefs.WithHint(errdefs.New(errdefs.ErrUnavailable, "the daemon was stopped"), "try again; the next command starts a daemon")
 
 // withdraw stops serving so that a successor can begin as early as possible: new connections are refused, operations
 // finish or are cancelled, the services and the store close, the lock is freed. What remains are exec and console
@@ -27,7 +31,7 @@ func (d *daemon) withdraw(server *http.Server, handler *httpapi.Server, lock *fl
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { stopped <- server.Shutdown(ctx) }() // closes the listener first
 	if !within(handler.Requests(), finishTime, force) {
-		handler.CancelOperations()
+		handler.CancelOperations(errLeaving)
 		if !within(handler.Requests(), undoTime, force) {
 			log.Warn("operations are still running; the next daemon clears up after them")
 		}

@@ -33,8 +33,8 @@ func operation[I, T any](s *Server, route huma.Operation, subject func(*I) strin
 
 // operate runs one operation and writes its events to w.
 func (s *Server) operate(ctx context.Context, w http.ResponseWriter, kind, subject string, run func(context.Context) (any, error)) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	events := make(chan op.Event, backlog)
 	ctx, o := op.Start(ctx, s.log, kind, subject, func(e op.Event) {
 		select {
@@ -62,7 +62,7 @@ func (s *Server) operate(ctx context.Context, w http.ResponseWriter, kind, subje
 func outcome(ctx context.Context, o *op.Operation, run func(context.Context) (any, error)) api.Event {
 	result, err := run(ctx)
 	if err != nil && ctx.Err() != nil {
-		err = ctx.Err() // what a cancelled operation says of itself is a consequence
+		err = context.Cause(ctx) // what a cancelled operation says of itself is a consequence
 	}
 	o.End(err)
 	if err != nil {

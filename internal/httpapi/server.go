@@ -95,8 +95,8 @@ func (s *Server) Requests() <-chan struct{} { return s.requests.idle() }
 // Streams returns a channel that closes once no exec or console stream is being served.
 func (s *Server) Streams() <-chan struct{} { return s.streams.idle() }
 
-// CancelOperations cancels all running operations.
-func (s *Server) CancelOperations() { s.operations.cancelAll() }
+// CancelOperations cancels all running operations, whose clients are told the cause.
+func (s *Server) CancelOperations(cause error) { s.operations.cancelAll(cause) }
 
 // asStream counts what serve does as a stream and not as a request.
 func (s *Server) asStream(serve func()) {

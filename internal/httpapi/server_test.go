@@ -35,8 +35,6 @@ type stub struct {
 	left    bool
 }
 
-var errUnset = errors.New("not expected")
-
 type stubVMs struct{ *stub }
 
 func (s stubVMs) List(context.Context) ([]api.VM, error) { return s.list() }
@@ -359,4 +357,22 @@ func TestConsole(t *testing.T) {
 			t.Error("a console that was broken off passes for a whole one")
 		}
 	})
+}
+
+// Operations that are cancelled by the daemon tell their clients why.
+func TestCancelOperations(t *testing.T) {
+	started := make(chan struct{})
+	c, server := serve(t, &stub{create: func(ctx context.Context, _ api.VMSpec) (api.VM, error) {
+		close(started)
+		<-ctx.Done()
+		return api.VM{}, fmt.Errorf("half-way: %w", ctx.Err())
+	}})
+	go func() {
+		<-started
+		server.Config.Handler.(*Server).CancelOperations(errdefs.New(errdefs.ErrUnavailable, "the daemon was stopped"))
+	}()
+	_, err := c.CreateVM(t.Context(), api.VMSpec{}, nil)
+	if !errors.Is(err, errdefs.ErrUnavailable) || err.Error() != "the daemon was stopped" {
+		t.Errorf("%v", err)
+	}
 }
