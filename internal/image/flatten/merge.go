@@ -140,7 +140,7 @@ func (m *merge) link(at location, h *tar.Header) error {
 		return errdefs.New(errdefs.ErrInvalid, "/root cannot be a hard link")
 	}
 	if at.seed == target.seed {
-		return m.tree.writer(at).Link(at.path, target.path)
+		return m.tree.link(at, target)
 	}
 	m.warnings.add("hard links between /root and other directories became copies")
 	return m.tree.copyFile(at, target, m.limits.Bytes-m.result.Bytes, &m.result.Bytes)

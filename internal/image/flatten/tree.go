@@ -20,6 +20,8 @@ const (
 type tree struct {
 	rootfs *ext4.Writer
 	seed   *ext4.Writer // nil: none
+
+	invented bool // /root is there only because it must: no entry tells of it, or of anything in it
 }
 
 // location is a place in a tree.
@@ -57,9 +59,21 @@ func newTree(rootfs, seed *os.File, o Options) (*tree, error) {
 	return t, t.makeWorkDir()
 }
 
-// makeWorkDir gives /root the attributes that it has when an image does not tell.
+// makeWorkDir makes /root, or gives it new attributes: those that it has when an image knows nothing of it.
 func (t *tree) makeWorkDir() error {
-	return t.add(t.locate(workDir), ext4.Entry{Type: ext4.Directory, Mode: 0o700}, nil)
+	if err := t.add(t.locate(workDir), ext4.Entry{Type: ext4.Directory, Mode: 0o700}, nil); err != nil {
+		return err
+	}
+	t.invented = true
+	return nil
+}
+
+// inhabit is called before something is put at a place. In /root, that makes an invented one a parent like others.
+func (t *tree) inhabit(at location) error {
+	if !at.seed || !t.invented {
+		return nil
+	}
+	return t.add(t.locate(workDir), ext4.Entry{Type: ext4.Directory, Mode: 0o755}, nil)
 }
 
 // resetWorkDir empties /root, which is always there: it is where the seed is mounted.
@@ -170,6 +184,9 @@ func parentOf(p string) string {
 
 // add puts e at a place.
 func (t *tree) add(at location, e ext4.Entry, content io.Reader) error {
+	if err := t.inhabit(at); err != nil {
+		return err
+	}
 	e.Path = at.path
 	if err := t.writer(at).Add(e, content); err != nil {
 		return err
@@ -177,8 +194,17 @@ func (t *tree) add(at location, e ext4.Entry, content io.Reader) error {
 	if !at.workDir {
 		return nil
 	}
+	t.invented = false
 	e.Path = ""
 	return t.seed.Add(e, nil)
+}
+
+// link makes at another name of target, which is in the same file system.
+func (t *tree) link(at, target location) error {
+	if err := t.inhabit(at); err != nil {
+		return err
+	}
+	return t.writer(at).Link(at.path, target.path)
 }
 
 // copyFile makes at a copy of target, which is in the other file system, when it has at most limit bytes. It adds the
