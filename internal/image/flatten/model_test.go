@@ -225,8 +225,9 @@ func (n *node) expect() ext4test.File {
 
 // stack is some layers, and what comes of them.
 type stack struct {
-	layers [][]item
-	want   map[string]ext4test.File
+	layers   [][]item
+	want     map[string]ext4test.File
+	invented []string // directories that no entry tells of
 }
 
 // GoString is what rapid shows.
@@ -266,6 +267,11 @@ func drawStack(t *rapid.T) stack {
 		}
 	}
 	s.want = m.expect()
+	for p, n := range m.files {
+		if n.invented && p != "" {
+			s.invented = append(s.invented, "/"+p)
+		}
+	}
 	return s
 }
 
@@ -315,7 +321,7 @@ var (
 	testACL = packACL(7, 4, 7, 0)
 
 	xattrsOfDirs = map[string]string{
-		"user.a": "value", "user.\xc3\xa9": "", "trusted.t": "t\x00t", "user.big": strings.Repeat("b", 2000),
+		"user.a": "value", "user.\xc3\xa9": "e", "trusted.t": "t\x00t", "user.big": strings.Repeat("b", 2000),
 		aclDefault: packACL(6, 4, 6, 4), aclAccess: testACL,
 	}
 	xattrsOfFiles = map[string]string{
