@@ -122,7 +122,7 @@ func list(t testing.TB, d seed.Disk, dir string) []string {
 			return err
 		}
 		f.ModTime = f.ModTime.UTC()
-		out = append(out, fmt.Sprintf("%+q %v %x", f.Entry.Path, f.Entry, h.Sum(nil))+" "+f.First)
+		out = append(out, fmt.Sprintf("%+q %v %x", f.Path, f.Entry, h.Sum(nil))+" "+f.First)
 		return nil
 	})
 	if err != nil {
