@@ -23,7 +23,7 @@ const (
 	// The child may use cpuLimit seconds of CPU time, so that a busy host does not look like a slow one; setting a
 	// machine up takes a quarter of a second inside an emulated computer. By the clock it may take wallLimit.
 	cpuLimit  = 2
-	wallLimit = 6 * time.Second
+	wallLimit = 15 * time.Second
 
 	noHint = "software emulation is used; it is slower, and works the same"
 )

@@ -128,6 +128,9 @@ func blockDevice(i int, disk vmm.Disk) []string {
 				"read-only": disk.ReadOnly, "discard": "unmap",
 			},
 		}.String(),
-		"-device", object{"driver": "virtio-blk-device", "drive": node, "serial": disk.Serial}.String(),
+		// By default QEMU stops the machine, silently, when the host's disk is full. The guest should see the error.
+		"-device", object{
+			"driver": "virtio-blk-device", "drive": node, "serial": disk.Serial, "werror": "report", "rerror": "report",
+		}.String(),
 	}
 }

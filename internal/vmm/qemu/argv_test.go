@@ -75,11 +75,11 @@ socket,id=agent,fd=5
 -blockdev
 {"cache":{"direct":false,"no-flush":false},"discard":"unmap","driver":"raw","file":{"aio":"threads","discard":"unmap","driver":"file","filename":"/i/root,fs \"1\".ext4","locking":"off","read-only":true},"node-name":"disk0","read-only":true}
 -device
-{"drive":"disk0","driver":"virtio-blk-device","serial":"rootfs"}
+{"drive":"disk0","driver":"virtio-blk-device","rerror":"report","serial":"rootfs","werror":"report"}
 -blockdev
 {"cache":{"direct":false,"no-flush":false},"discard":"unmap","driver":"raw","file":{"aio":"threads","discard":"unmap","driver":"file","filename":"/v/overlay.ext4","locking":"on","read-only":false},"node-name":"disk1","read-only":false}
 -device
-{"drive":"disk1","driver":"virtio-blk-device","serial":"overlay"}
+{"drive":"disk1","driver":"virtio-blk-device","rerror":"report","serial":"overlay","werror":"report"}
 `), "\n")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("arguments (-want +got):\n%s", diff)

@@ -73,6 +73,7 @@ func TestStartFails(t *testing.T) {
 			"locked", `echo 'qemu: -device x: Failed to get "write" lock' >&2; exit 1`, "write", errdefs.ErrInUse,
 		},
 		{"memory", "echo 'cannot set up guest memory: Cannot allocate memory' >&2; exit 1", "memory", errdefs.ErrExhausted},
+		{"no kernel", "echo 'qemu: invalid kernel header' >&2; exit 1", "invalid kernel", errdefs.ErrInvalid},
 		{"silent", "exit 7", "exit status 7", nil},
 		{"talks nonsense", "echo nonsense >&3; exec sleep 100", "parse qmp message", nil},
 		{"endless line", "exec cat /dev/zero >&3", "too long", nil},

@@ -104,6 +104,20 @@ func (m *machine) crash(signal syscall.Signal) string {
 	return detail
 }
 
+// complaints are parts of what QEMU says when it cannot start; the first that fits is taken.
+var complaints = []struct {
+	part  string
+	class error
+	hint  string
+}{
+	{`Failed to get "write" lock`, errdefs.ErrInUse, "another process has the disk open"},
+	{"Cannot allocate memory", errdefs.ErrExhausted, "ask for less memory, or stop other machines"},
+	{"initrd is too large", errdefs.ErrInvalid, "ask for more memory"},
+	{"seccomp", errdefs.ErrUnavailable, "this QEMU was built without its sandbox; install the distribution's"},
+	{"KVM", errdefs.ErrUnavailable, "set accelerator to tcg to do without KVM"},
+	{"kernel", errdefs.ErrInvalid, "the kernel must be an x86-64 ELF vmlinux with a PVH entry (CONFIG_PVH)"},
+}
+
 // explain turns a failed start into an error that names the cause. The process has ended.
 func (m *machine) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -113,16 +127,7 @@ func (m *machine) explain(ctx context.Context, err error) error {
 	if words == "" {
 		return fmt.Errorf("%w (%s)", err, m.Exit().Detail)
 	}
-	for _, known := range []struct {
-		part  string
-		class error
-		hint  string
-	}{
-		{`Failed to get "write" lock`, errdefs.ErrInUse, "another process has the disk open"},
-		{"Cannot allocate memory", errdefs.ErrExhausted, "ask for less memory, or stop other machines"},
-		{"seccomp", errdefs.ErrUnavailable, "this QEMU was built without its sandbox; install the distribution's"},
-		{"KVM", errdefs.ErrUnavailable, "set accelerator to tcg to do without KVM"},
-	} {
+	for _, known := range complaints {
 		if strings.Contains(words, known.part) {
 			return errdefs.WithHint(errdefs.New(known.class, "qemu: %s", words), "%s", known.hint)
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/vmm"
@@ -154,6 +155,25 @@ func testDiskInUse(t *testing.T, s suite) {
 	cfg.Disks = cfg.Disks[:1]
 	s.boot(t, cfg).kill()
 	g.kill()
+}
+
+// testFullHostDisk: the guest sees an error, and goes on. The file size limit, which a VMM inherits, plays the full disk.
+func testFullHostDisk(t *testing.T, s suite) {
+	cfg := s.config(t)
+	file := filepath.Join(cfg.Dir, "disk")
+	makeDisk(t, file, 64<<20)
+	cfg.Disks = []vmm.Disk{{Path: file, Serial: "full"}}
+	g := s.boot(t, cfg)
+	limit := unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}
+	if err := unix.Prlimit(g.PID(), unix.RLIMIT_FSIZE, &limit, nil); err != nil {
+		t.Fatal(err)
+	}
+	g.send("%s vda %d", guestproto.Write, 32<<20)
+	if answer := g.line(); !strings.HasPrefix(answer, "error: ") {
+		t.Errorf("answer %q, want an error", answer)
+	}
+	g.send(guestproto.Poweroff)
+	g.ended(vmm.CausePoweroff)
 }
 
 func makeDisk(t *testing.T, path string, size int64) {

@@ -3,6 +3,7 @@ package vmmtest
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -191,6 +192,19 @@ func testPowerButton(t *testing.T, s suite) {
 	}
 	g.send(guestproto.Reboot)
 	g.ended(vmm.CauseReboot)
+}
+
+func testNotAKernel(t *testing.T, s suite) {
+	cfg := s.config(t)
+	for name, text := range map[string]string{"empty": "", "text": "hello, world\n"} {
+		cfg.Kernel.Vmlinux = filepath.Join(cfg.Dir, name)
+		if err := os.WriteFile(cfg.Kernel.Vmlinux, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.prepare(t, cfg).Start(bounded(t)); !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", name, err)
+		}
+	}
 }
 
 func testMissingFiles(t *testing.T, s suite) {

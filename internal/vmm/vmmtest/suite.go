@@ -62,6 +62,8 @@ func Run(t *testing.T, newDriver func(testing.TB) vmm.Driver, f Fixture) {
 		{"missing files", testMissingFiles, false},
 		{"impossible configurations", testImpossible, false},
 		{"disk in use", testDiskInUse, true},
+		{"full host disk", testFullHostDisk, true},
+		{"not a kernel", testNotAKernel, true},
 	} {
 		if one.hard && !f.Hardware {
 			continue

@@ -12,6 +12,7 @@ const (
 	Echo     = "echo"     // argument: n; the next n bytes come back
 	Disks    = "disks"    // a JSON array of Disk on one line
 	Network  = "net"      // "ok <mac>", then one frame of EtherType comes back with its addresses swapped
+	Write    = "write"    // arguments: disk, offset; "ok" when a sector there was written and flushed
 	Print    = "print"    // the argument goes to the console; "ok"
 	Poweroff = "poweroff" // no answer
 	Reboot   = "reboot"   // no answer

@@ -146,6 +146,8 @@ func obey(verb, arg string, in io.Reader, out io.Writer) error {
 		return err
 	case guestproto.Disks:
 		return disks(out)
+	case guestproto.Write:
+		return write(out, arg)
 	case guestproto.Network:
 		return echoFrame(out)
 	case guestproto.Print:
@@ -178,6 +180,28 @@ func disks(out io.Writer) error {
 		list = append(list, d)
 	}
 	return json.NewEncoder(out).Encode(list)
+}
+
+// write writes one sector and answers.
+func write(out io.Writer, arg string) error {
+	var name string
+	var offset int64
+	if _, err := fmt.Sscanf(arg, "%s %d", &name, &offset); err != nil {
+		return err
+	}
+	f, err := os.OpenFile("/dev/"+filepath.Base(name), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := f.WriteAt(make([]byte, 512), offset); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, "ok")
+	return err
 }
 
 func attribute(path string) string {
