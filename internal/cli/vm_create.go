@@ -70,7 +70,6 @@ func (a *app) make(ctx context.Context, c *api.Client, spec api.VMSpec, start bo
 	}
 	started, err := c.StartVM(ctx, vm.ID, task.Report)
 	if err != nil {
-		// The daemon removes a VM whose first start failed, but we may have been interrupted before that start.
 		return vm, errors.Join(err, a.remove(ctx, c, vm))
 	}
 	return started, nil

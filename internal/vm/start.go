@@ -21,9 +21,8 @@ import (
 	"github.com/banger-dev/banger/internal/vmm"
 )
 
-// Start boots a VM and returns when commands can be run in it. One that runs already is left as it is. When the first
-// start of a VM fails or is given up, the VM is removed; a later one leaves it as it was, unless it is one that is
-// removed when it stops.
+// Start boots a VM and returns when commands can be run in it. One that runs already is left as it is. A start
+// that fails or is given up leaves the VM stopped or failed, unless it is one that is removed when it stops.
 func (s *Service) Start(ctx context.Context, reference string) (api.VM, error) {
 	r, err := s.resolve(ctx, reference)
 	if err != nil {
@@ -68,7 +67,6 @@ func (s *Service) start(ctx context.Context, id string) error {
 
 // startNew boots a VM that does not run, and undoes what it did when that fails.
 func (s *Service) startNew(ctx context.Context, r store.VMRecord) error {
-	first := r.State == api.StateCreated
 	running, err := s.boot(ctx, r)
 	if err == nil {
 		s.at("start.running")
@@ -81,7 +79,7 @@ func (s *Service) startNew(ctx context.Context, r store.VMRecord) error {
 	} else if _, e := s.edit(undo, r.ID, func(now *store.VMRecord) { *now = r }); e != nil {
 		err = errors.Join(err, e)
 	}
-	if (first || r.AutoRemove) && !errors.Is(context.Cause(ctx), errStopped) {
+	if r.AutoRemove && !errors.Is(context.Cause(ctx), errStopped) {
 		err = errors.Join(err, s.remove(undo, r.ID))
 	}
 	return err

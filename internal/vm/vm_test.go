@@ -122,8 +122,11 @@ func TestStartFails(t *testing.T) {
 					t.Errorf("Start = %v, want %q in it", err, w)
 				}
 			}
-			if _, err := s.Get(t.Context(), v.ID); !errors.Is(err, errdefs.ErrNotFound) {
-				t.Errorf("a vm that never ran is left: %v", err)
+			if v, err := s.Get(t.Context(), v.ID); err != nil || v.State != api.StateFailed {
+				t.Errorf("after the start the vm is %s, %v", v.State, err)
+			}
+			if err := s.Delete(t.Context(), v.ID, api.DeleteRequest{}); err != nil {
+				t.Errorf("Delete = %v", err)
 			}
 			h.census(t)
 		})
