@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	maxEntries = 100_000 // of an archive: an image has a few for each layer
+	maxEntries = 20_000 // of an archive: an image has a few for each layer
 	maxNames   = 32 << 20
 	maxLinks   = 8 // symbolic links on the way to one file
 )

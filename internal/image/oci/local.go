@@ -59,8 +59,11 @@ type dirFiles struct{ root *os.Root }
 
 func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
 	f, err := d.root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, err
+	}
+	if err != nil { // a link out of the directory, for one
+		return nil, 0, errdefs.As(errdefs.ErrInvalid, err)
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {

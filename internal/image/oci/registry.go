@@ -339,7 +339,7 @@ func (s *registrySource) connect(ctx context.Context) (*http.Client, string, err
 // refused explains why the first contact failed.
 func (s *registrySource) refused(err error, auth authn.Authenticator) error {
 	var e *transport.Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && !isCertificate(err) { // the first attempt's certificate explains what plain HTTP got
 		return s.denied(e.StatusCode, scrubError(err), auth != authn.Anonymous)
 	}
 	return s.unreachable(err)
