@@ -5,8 +5,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"path"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 )
@@ -33,8 +36,7 @@ func tarAndCheck(t *testing.T, data []byte) {
 	if err != nil {
 		t.Fatalf("error without a class: %v", err)
 	}
-	fsck(t, rootfs)
-	fsck(t, seed)
+	e2fsck(t, rootfs, seed)
 }
 
 // FuzzEntries makes well-formed archives of hostile entries: three bytes of data choose type, name and link of one.
@@ -69,4 +71,57 @@ func FuzzEntries(f *testing.F) {
 		}
 		tarAndCheck(t, b.Bytes())
 	})
+}
+
+// FuzzLayers makes layers of entries that quarrel: three bytes of data choose type, name and link of one, or begin a
+// new layer. The model tells what is to come of them, unless it takes one for hostile.
+func FuzzLayers(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 4, 1, 0, 255, 0, 0, 7, 1, 0, 8, 3, 0, 0, 3, 2})
+	f.Add([]byte{2, 9, 5, 0, 10, 1, 255, 0, 0, 8, 9, 0, 7, 10, 0, 3, 9, 0, 255, 0, 0, 1, 3, 10})
+	names := []string{"a", "b", "a/b", "a/c", "root", "root/a", "root/b/c", "b/a", "b/b/b", "lib", "lib/a", "lib/b/c", "."}
+	flags := []byte{tar.TypeReg, tar.TypeLink, tar.TypeSymlink, tar.TypeDir, tar.TypeDir, tar.TypeFifo, tar.TypeReg, 'w', 'o'}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, known := newModel(), true
+		m.touched = make(map[string]bool)
+		layers := [][]item{nil}
+		for ; len(data) >= 3; data = data[3:] {
+			if data[0] == 255 {
+				m.touched = make(map[string]bool)
+				layers = append(layers, nil)
+				continue
+			}
+			name, other := names[int(data[1])%len(names)], names[int(data[2])%len(names)]
+			i := fuzzItem(flags[int(data[0])%len(flags)], name, other)
+			known = known && m.apply(i)
+			layers[len(layers)-1] = append(layers[len(layers)-1], i)
+		}
+		rootfs, seed, err := mergeFiles(t, archives(t, layers...))
+		switch {
+		case !known && (errors.Is(err, errdefs.ErrInvalid) || errors.Is(err, errdefs.ErrExhausted)):
+			return
+		case err != nil:
+			t.Fatal(err)
+		}
+		got := readBoth(t, rootfs, seed)
+		if diff := cmp.Diff(m.expect(), got); known && diff != "" {
+			t.Fatalf("(-model +image):\n%s", diff)
+		}
+	})
+}
+
+func fuzzItem(flag byte, name, other string) item {
+	dir, base := path.Split(name)
+	switch flag {
+	case 'w':
+		return file(dir+".wh."+base, "")
+	case 'o':
+		return file(path.Join(name, ".wh..wh..opq"), "")
+	case tar.TypeReg:
+		return file(name, other)
+	}
+	i := item{Header: tar.Header{Name: name, Typeflag: flag, Mode: int64(len(other)), ModTime: epoch}}
+	if flag == tar.TypeLink || flag == tar.TypeSymlink {
+		i.Linkname = other
+	}
+	return i
 }

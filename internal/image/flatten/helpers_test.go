@@ -29,7 +29,7 @@ type rapidT interface {
 
 func (d inDir) TempDir() string { return d.dir }
 
-// mergeFiles makes the two file systems and checks them.
+// mergeFiles makes the two file systems.
 func mergeFiles(t failer, archives [][]byte) (rootfs, seed *os.File, err error) {
 	dir := t.TempDir()
 	var files [2]*os.File
@@ -43,12 +43,15 @@ func mergeFiles(t failer, archives [][]byte) (rootfs, seed *os.File, err error) 
 	if _, err := Layers(context.Background(), openers(archives), files[0], files[1], Options{SeedSize: 64 << 20}); err != nil {
 		return nil, nil, err
 	}
+	return files[0], files[1], nil
+}
+
+func e2fsck(t failer, files ...*os.File) {
 	for _, f := range files {
 		if out, err := exec.Command("e2fsck", "-fn", f.Name()).CombinedOutput(); err != nil {
 			t.Fatalf("e2fsck -fn: %v\n%s", err, out)
 		}
 	}
-	return files[0], files[1], nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -3,6 +3,8 @@ package flatten
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"strings"
@@ -13,152 +15,36 @@ import (
 	"github.com/banger-dev/banger/internal/errdefs"
 )
 
+func archives(t testing.TB, layers ...[]item) [][]byte {
+	t.Helper()
+	var out [][]byte
+	for _, items := range layers {
+		out = append(out, archive(t, items...))
+	}
+	return out
+}
+
 func readers(t testing.TB, layers ...[]item) []io.Reader {
 	t.Helper()
 	var out []io.Reader
-	for _, items := range layers {
-		out = append(out, bytes.NewReader(archive(t, items...)))
+	for _, data := range archives(t, layers...) {
+		out = append(out, bytes.NewReader(data))
 	}
 	return out
 }
 
 func TestLayers(t *testing.T) {
-	empty := []string{"/ dir"}
-	for name, test := range map[string]struct {
-		layers   [][]item
-		rootfs   []string // without /root
-		seed     []string
-		warnings int
-	}{
-		"a whiteout hides a file": {
-			layers: [][]item{{file("a", "1"), file("b", "1")}, {file(".wh.a", "")}},
-			rootfs: []string{"/ dir", "/b = 1"},
-		},
-		"a whiteout hides a directory": {
-			layers: [][]item{{file("d/e/a", "1"), file("b", "1")}, {file(".wh.d", "")}},
-			rootfs: []string{"/ dir", "/b = 1"},
-		},
-		"a whiteout of nothing": {
-			layers: [][]item{{file("b", "1")}, {file("x/.wh.y", ""), file("b/.wh.y", ""), file(".wh.z", "")}},
-			rootfs: []string{"/ dir", "/b = 1"},
-		},
-		"a whiteout hides nothing of its own layer, before or after": {
-			layers: [][]item{{file("a", "1"), file("b", "1")}, {file("a", "2"), file(".wh.a", ""), file(".wh.b", ""), file("b", "2")}},
-			rootfs: []string{"/ dir", "/a = 2", "/b = 2"},
-		},
-		"a whiteout of a directory with something new in it": {
-			layers: [][]item{{file("d/a", "1"), file("d/e/b", "1")}, {file("d/e/c", "2"), file(".wh.d", "")}},
-			rootfs: []string{"/ dir", "/d dir", "/d/e dir", "/d/e/c = 2"},
-		},
-		"a whiteout of a replaced directory": {
-			layers: [][]item{{file("d/a", "1")}, {file(".wh.d", ""), file("d/b", "2")}},
-			rootfs: []string{"/ dir", "/d dir", "/d/b = 2"},
-		},
-		"an opaque directory, marked first": {
-			layers: [][]item{{file("d/a", "1"), file("d/e/b", "1")}, {dir("d"), file("d/.wh..wh..opq", ""), file("d/e/c", "2")}},
-			rootfs: []string{"/ dir", "/d dir", "/d/e dir", "/d/e/c = 2"},
-		},
-		"an opaque directory, marked last": {
-			layers: [][]item{{file("d/a", "1"), file("d/e/b", "1")}, {dir("d"), file("d/e/c", "2"), file("d/.wh..wh..opq", "")}},
-			rootfs: []string{"/ dir", "/d dir", "/d/e dir", "/d/e/c = 2"},
-		},
-		"an opaque root": {
-			layers: [][]item{{file("a", "1"), file("root/a", "1"), file("root/b", "1")}, {file("root/a", "2"), file(".wh..wh..opq", ""), file("c", "2")}},
-			rootfs: []string{"/ dir", "/c = 2"}, seed: []string{"/ dir", "/a = 2"},
-		},
-		"a whiteout below /root": {
-			layers: [][]item{{file("root/a", "1"), file("root/d/b", "1")}, {file("root/.wh.a", ""), file("root/d/.wh..wh..opq", "")}},
-			seed:   []string{"/ dir", "/d dir"},
-		},
-		"a whiteout of /root": {
-			layers: [][]item{{file("root/a", "1"), file("b", "1")}, {file(".wh.root", "")}},
-			rootfs: []string{"/ dir", "/b = 1"},
-		},
-		"a whiteout of /root around what is new": {
-			layers: [][]item{{file("root/a", "1")}, {file("root/b", "2"), file(".wh.root", "")}},
-			seed:   []string{"/ dir", "/b = 2"},
-		},
-		"an opaque /root": {
-			layers: [][]item{{file("root/a", "1")}, {file("root/b", "2"), file("root/.wh..wh..opq", "")}},
-			seed:   []string{"/ dir", "/b = 2"},
-		},
-		"/root becomes a file and a directory again": {
-			layers: [][]item{{file("root/a", "1")}, {file("root", "2")}, {file("root/b", "3")}},
-			seed:   []string{"/ dir", "/b = 3"}, warnings: 1,
-		},
-		"whiteouts through a link to a directory": {
-			layers: [][]item{
-				{dir("usr/lib"), symlink("lib", "usr/lib"), file("lib/a", "1"), file("lib/b", "1"), file("lib/d/c", "1"), file("usr/x", "1")},
-				{file("lib/.wh.a", ""), file("lib/d/.wh..wh..opq", ""), file("lib/n", "2")},
-			},
-			rootfs: []string{"/ dir", "/lib -> usr/lib", "/usr dir", "/usr/lib dir", "/usr/lib/b = 1", "/usr/lib/d dir", "/usr/lib/n = 2", "/usr/x = 1"},
-		},
-		"an opaque link to a directory": {
-			layers: [][]item{{symlink("lib", "usr/lib"), file("lib/a", "1")}, {file("lib/.wh..wh..opq", "")}},
-			rootfs: []string{"/ dir", "/lib -> usr/lib", "/usr dir", "/usr/lib dir"},
-		},
-		"an opaque link to /root": {
-			layers: [][]item{{symlink("home", "/root"), file("root/a", "1")}, {file("home/b", "2"), file("home/.wh..wh..opq", "")}},
-			rootfs: []string{"/ dir", "/home -> /root"}, seed: []string{"/ dir", "/b = 2"},
-		},
-		"a whiteout hides a link, not its target": {
-			layers: [][]item{{symlink("lib", "usr/lib"), file("lib/a", "1")}, {file(".wh.lib", "")}},
-			rootfs: []string{"/ dir", "/usr dir", "/usr/lib dir", "/usr/lib/a = 1"},
-		},
-		"a directory over a link to one replaces it": {
-			layers: [][]item{{symlink("lib", "usr/lib"), file("usr/lib/a", "1")}, {dir("lib"), file("lib/b", "2")}},
-			rootfs: []string{"/ dir", "/lib dir", "/lib/b = 2", "/usr dir", "/usr/lib dir", "/usr/lib/a = 1"},
-		},
-		"a link over a directory replaces it": {
-			layers: [][]item{{file("lib/a", "1"), dir("usr/lib")}, {symlink("lib", "usr/lib"), file("lib/b", "2")}},
-			rootfs: []string{"/ dir", "/lib -> usr/lib", "/usr dir", "/usr/lib dir", "/usr/lib/b = 2"},
-		},
-		"directories become files and directories again": {
-			layers: [][]item{{file("d/a", "1")}, {file("d", "2")}, {dir("d"), file("d/b", "3")}},
-			rootfs: []string{"/ dir", "/d dir", "/d/b = 3"},
-		},
-		"hard links across layers": {
-			layers: [][]item{{file("a", "1")}, {link("b", "a")}, {file("a", "3")}, {file(".wh.a", "")}, {link("c", "b")}},
-			rootfs: []string{"/ dir", "/b = 1", "/c = 1"},
-		},
-		"a hard link keeps what is replaced in its own layer": {
-			layers: [][]item{{file("a", "1"), link("b", "a"), file("a", "2"), link("c", "a")}},
-			rootfs: []string{"/ dir", "/a = 2", "/b = 1", "/c = 2"},
-		},
-		"a hard link to a link": {
-			layers: [][]item{{symlink("a", "x")}, {link("b", "a")}, {file(".wh.a", "")}},
-			rootfs: []string{"/ dir", "/b -> x"},
-		},
-		"a hard link through a linked parent": {
-			layers: [][]item{{symlink("lib", "usr/lib"), file("lib/a", "1")}, {link("b", "lib/a"), link("lib/c", "/lib/a")}},
-			rootfs: []string{"/ dir", "/b = 1", "/lib -> usr/lib", "/usr dir", "/usr/lib dir", "/usr/lib/a = 1", "/usr/lib/c = 1"},
-		},
-		"bookkeeping of aufs": {
-			layers: [][]item{{
-				dir(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", "shared"), dir(".wh..wh.orph"), file(".wh..wh.orph/x", "no"),
-				file(".wh..wh.aufs", ""), link("a", ".wh..wh.plnk/1.2"), link("root/b", ".wh..wh.plnk/1.2"), file("d/.wh..wh.x", ""),
-			}, {file(".wh..wh.aufs", ""), dir(".wh..wh.plnk")}},
-			rootfs: []string{"/ dir", "/a = shared"}, seed: []string{"/ dir", "/b = shared"}, warnings: 1,
-		},
-		"no layer":       {},
-		"an empty layer": {layers: [][]item{{}, {file("a", "1")}, {}}, rootfs: []string{"/ dir", "/a = 1"}},
-		"only whiteouts": {layers: [][]item{{file(".wh.a", ""), file("root/.wh.a", ""), file(".wh..wh..opq", "")}}},
-		"all is hidden":  {layers: [][]item{{file("a", "1"), file("d/b", "1")}, {file(".wh.a", ""), file(".wh.d", "")}}},
-		"names that only look like whiteouts": {
-			layers: [][]item{{file("a.wh.b", "1"), file(".why", "1"), file(".wh", "1")}, {file("x.wh.a.wh.b", "2")}},
-			rootfs: []string{"/ dir", "/.wh = 1", "/.why = 1", "/a.wh.b = 1", "/x.wh.a.wh.b = 2"},
-		},
-	} {
+	for name, test := range namedLayers() {
 		t.Run(name, func(t *testing.T) {
 			m, err := flat(t, readers(t, test.layers...)...)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if test.rootfs == nil {
-				test.rootfs = empty
+				test.rootfs = []string{"/ dir"}
 			}
 			if test.seed == nil {
-				test.seed = empty
+				test.seed = []string{"/ dir"}
 			}
 			got := tell(t, m.tree.rootfs, "")
 			rest := make([]string, 0, len(got))
@@ -219,6 +105,61 @@ func TestEmptyTar(t *testing.T) {
 		_, err := Tar(t.Context(), bytes.NewReader(data), newImage(t, "r"), nil, Options{})
 		if !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), "empty") {
 			t.Error(err)
+		}
+	}
+}
+
+func TestLargeFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads 8 GiB of zeros")
+	}
+	const size = 8<<30 + 12345
+	layer := Layer{Name: "large", Open: func(context.Context) (io.ReadCloser, error) {
+		var head bytes.Buffer
+		w := tar.NewWriter(&head)
+		if err := w.WriteHeader(&tar.Header{Name: "large", Typeflag: tar.TypeReg, Size: size, Format: tar.FormatPAX, ModTime: epoch}); err != nil {
+			return nil, err
+		}
+		return io.NopCloser(io.MultiReader(&head, io.LimitReader(zeroReader{}, size-5), strings.NewReader("large"), bytes.NewReader(make([]byte, 4096-size%512)))), nil
+	}}
+	rootfs := newImage(t, "rootfs")
+	result, err := Layers(t.Context(), []Layer{layer}, rootfs, nil, Options{})
+	if err != nil || result.Bytes != size {
+		t.Fatal(result, err)
+	}
+	e2fsck(t, rootfs)
+	info, err := rootfs.Stat()
+	if err != nil || info.Size() > 1<<20 {
+		t.Errorf("an image of zeros has %d bytes, %v", info.Size(), err)
+	}
+}
+
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestLayersTwice expects the same bytes of the same layers.
+func TestLayersTwice(t *testing.T) {
+	for name, s := range namedStacks(t) {
+		var sums [2][32]byte
+		for i := range sums {
+			hash := sha256.New()
+			rootfs, seed, err := mergeFiles(t, archives(t, s.layers...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(hash, io.MultiReader(rootfs, io.NewSectionReader(seed, 0, 8<<20))); err != nil {
+				t.Fatal(err)
+			}
+			hash.Sum(sums[i][:0])
+			rootfs.Close()
+			seed.Close()
+		}
+		if sums[0] != sums[1] {
+			t.Errorf("%s: the images differ", name)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -242,19 +243,11 @@ func (s stack) GoString() string {
 	return b.String()
 }
 
-func (s stack) archives(t testing.TB) [][]byte {
-	var out [][]byte
-	for _, items := range s.layers {
-		out = append(out, archive(t, items...))
-	}
-	return out
-}
-
 // drawStack draws layers that can be applied.
 func drawStack(t *rapid.T) stack {
 	m := newModel()
-	s := stack{layers: make([][]item, rapid.IntRange(1, 5).Draw(t, "layers"))}
-	for i := range s.layers {
+	layers := make([][]item, rapid.IntRange(1, 5).Draw(t, "layers"))
+	for i := range layers {
 		m.touched = make(map[string]bool)
 		for range rapid.IntRange(0, 14).Draw(t, "entries") {
 			before := maps.Clone(m.files)
@@ -263,10 +256,15 @@ func drawStack(t *rapid.T) stack {
 				m.files = before
 				continue
 			}
-			s.layers[i] = append(s.layers[i], it)
+			layers[i] = append(layers[i], it)
 		}
 	}
-	s.want = m.expect()
+	return m.stack(layers)
+}
+
+// stack returns the layers that were applied, and the result.
+func (m *model) stack(layers [][]item) stack {
+	s := stack{layers: layers, want: m.expect()}
 	for p, n := range m.files {
 		if n.invented && p != "" {
 			s.invented = append(s.invented, "/"+p)
@@ -362,6 +360,14 @@ func merged(t failer, archives [][]byte) map[string]ext4test.File {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e2fsck(t, rootfs, seed)
+	return readBoth(t, rootfs, seed)
+}
+
+// readBoth reads two file systems as one tree.
+func readBoth(t failer, rootfs, seed *os.File) map[string]ext4test.File {
+	defer rootfs.Close()
+	defer seed.Close()
 	out := ext4test.Open(rootfs).Walk()
 	mountPoint := out["/root"]
 	for p, f := range ext4test.Open(seed).Walk() {
@@ -392,8 +398,47 @@ func openers(archives [][]byte) []Layer {
 func TestLayersAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := rapid.Custom(drawStack).Draw(rt, "stack")
-		if diff := cmp.Diff(s.want, merged(inDir{rt, t.TempDir()}, s.archives(t))); diff != "" {
+		if diff := cmp.Diff(s.want, merged(inDir{rt, t.TempDir()}, archives(t, s.layers...))); diff != "" {
 			rt.Fatalf("(-model +image):\n%s", diff)
 		}
 	})
+}
+
+// stackOf applies layers that are known to be good.
+func stackOf(t testing.TB, layers [][]item) stack {
+	t.Helper()
+	m := newModel()
+	for n, items := range layers {
+		m.touched = make(map[string]bool)
+		for _, i := range items {
+			if !m.apply(i) {
+				t.Fatalf("the model refuses %q of layer %d", i.Name, n)
+			}
+		}
+	}
+	return m.stack(layers)
+}
+
+// namedStacks are all layers with a name, for comparison.
+func namedStacks(t testing.TB) map[string]stack {
+	out := make(map[string]stack)
+	for name, layers := range attributeLayers() {
+		out[name] = stackOf(t, layers)
+	}
+	for name, c := range namedLayers() {
+		if c.alone == "" {
+			out[name] = stackOf(t, c.layers)
+		}
+	}
+	return out
+}
+
+func TestNamedLayersAgainstModel(t *testing.T) {
+	for name, s := range namedStacks(t) {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(s.want, merged(t, archives(t, s.layers...))); diff != "" {
+				t.Fatalf("(-model +image):\n%s", diff)
+			}
+		})
+	}
 }

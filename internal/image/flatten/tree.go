@@ -168,11 +168,18 @@ func (t *tree) resolve(p string) (location, error) {
 			done = ""
 		}
 		rest = e.Linkname + "/" + rest
-		if len(rest) > 2*maxPath || len(done) > maxPath {
-			return location{}, errdefs.New(errdefs.ErrInvalid, "symbolic links on the way to %q make it too long", p)
+		if len(rest) > 2*maxPath {
+			return location{}, tooLong(p)
 		}
 	}
-	return t.locate(path.Join(done, base)), nil
+	if done = path.Join(done, base); len(done) > maxPath {
+		return location{}, tooLong(p)
+	}
+	return t.locate(done), nil
+}
+
+func tooLong(p string) error {
+	return errdefs.New(errdefs.ErrInvalid, "symbolic links on the way to %q make it too long", p)
 }
 
 func parentOf(p string) string {
