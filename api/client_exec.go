@@ -13,11 +13,11 @@ import (
 	"github.com/banger-dev/banger/internal/guest/wire"
 )
 
-// The streams of a command in a guest.
-type (
-	Streams      = wire.Streams
-	TerminalSize = wire.Size
-)
+// Streams connect a command in a guest to its caller.
+type Streams = wire.Streams
+
+// TerminalSize is a terminal's size in characters.
+type TerminalSize = wire.Size
 
 // ErrNoExit means that the connection ended before the command did: the guest or the daemon died.
 var ErrNoExit = wire.ErrNoExit

@@ -76,7 +76,7 @@ func (e *Error) ContentType(string) string { return "application/problem+json" }
 // Is makes errors.Is find the class that the error's code stands for, as if the error had not crossed a socket.
 func (e *Error) Is(target error) bool {
 	for _, c := range Conditions() {
-		if c.Code == e.Code && c.Class == target { //nolint:errorlint // the classes are sentinels
+		if c.Code == e.Code && c.Class == target {
 			return true
 		}
 	}

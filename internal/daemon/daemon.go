@@ -120,7 +120,7 @@ func (d *daemon) Shutdown() {
 }
 
 func (d *daemon) serve(ctx context.Context, force <-chan struct{}, lock *flock.Lock) error {
-	listener, err := unixsock.Listen(d.options.Dirs.Socket())
+	listener, err := unixsock.Listen(d.options.Dirs.Socket()) //nolint:contextcheck // listens for longer than ctx
 	if err != nil {
 		return errors.Join(err, d.services.close())
 	}
@@ -142,5 +142,5 @@ func (d *daemon) serve(ctx context.Context, force <-chan struct{}, lock *flock.L
 	case err = <-failed:
 		err = fmt.Errorf("serve %s: %w", d.options.Dirs.Socket(), err)
 	}
-	return errors.Join(err, d.withdraw(server, handler, lock, force))
+	return errors.Join(err, d.withdraw(server, handler, lock, force)) //nolint:contextcheck // ctx has ended
 }

@@ -43,8 +43,7 @@ func (d *daemon) withdraw(server *http.Server, handler *httpapi.Server, lock *fl
 	case <-force:
 	}
 	cancel()
-	<-stopped
-	return errors.Join(err, ignoreClosed(server.Close()))
+	return errors.Join(err, ignoreCancelled(<-stopped), server.Close())
 }
 
 // within waits for done and tells whether it came in time.
@@ -60,8 +59,9 @@ func within(done <-chan struct{}, limit time.Duration, force <-chan struct{}) bo
 	return false
 }
 
-func ignoreClosed(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+// ignoreCancelled: that streams were still open is what cancel was for.
+func ignoreCancelled(err error) error {
+	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err

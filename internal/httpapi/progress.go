@@ -24,7 +24,7 @@ func operation[I, T any](s *Server, route huma.Operation, subject func(*I) strin
 	s.describeEvents(&route, reflect.TypeFor[T]())
 	kind := route.Summary
 	huma.Register(s.api, route, func(_ context.Context, in *I) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(hc huma.Context) {
+		return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // it has one of its own
 			r, w := humago.Unwrap(hc)
 			s.operate(r.Context(), w, kind, subject(in), func(ctx context.Context) (any, error) { return run(ctx, in) })
 		}}, nil

@@ -49,9 +49,11 @@ func TestLastWords(t *testing.T) {
 	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
 	fmt.Fprint(client, "POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
 	r := bufio.NewReader(client)
-	if _, err := http.ReadResponse(r, nil); err != nil {
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer res.Body.Close()
 	fmt.Fprint(client, "input that nobody reads")
 	got := make([]byte, len("exit status 7"))
 	if _, err := io.ReadFull(r, got); err != nil || string(got) != "exit status 7" {

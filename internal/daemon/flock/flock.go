@@ -43,7 +43,10 @@ func Wait(ctx context.Context, path string) (*Lock, error) {
 	case err := <-result:
 		return locked(f, err)
 	case <-ctx.Done():
-		go func() { <-result; _ = f.Close() }()
+		go func() {
+			_ = <-result // taken or not, closing frees it
+			_ = f.Close()
+		}()
 		return nil, errdefs.New(errdefs.ErrTimeout, "lock %s: held by process %s: %w", path, holder(f), context.Cause(ctx))
 	}
 }
