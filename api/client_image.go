@@ -20,6 +20,11 @@ func (c *Client) BuildImage(ctx context.Context, req ImageBuild, progress Progre
 	return operate[Image](ctx, c, http.MethodPost, RouteImageBuild, req, progress)
 }
 
+// PullImage makes an image of an OCI reference, or of what a catalog or a recipe has by that name.
+func (c *Client) PullImage(ctx context.Context, req ImagePull, progress Progress) (Image, error) {
+	return operate[Image](ctx, c, http.MethodPost, RouteImagePull, req, progress)
+}
+
 // DeleteImage removes an image that no VM uses, and returns what it was.
 func (c *Client) DeleteImage(ctx context.Context, ref string) (Image, error) {
 	return call[Image](ctx, c, http.MethodDelete, at(RouteImage, ref), nil)

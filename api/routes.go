@@ -19,6 +19,7 @@ const (
 	RouteImages       = "/v1/images"            // GET -> []Image
 	RouteImage        = "/v1/images/{ref}"      // GET -> Image; DELETE -> Image
 	RouteImageBuild   = "/v1/images/build"      // POST ImageBuild -> events, Image
+	RouteImagePull    = "/v1/images/pull"       // POST ImagePull -> events, Image
 	RouteKernels      = "/v1/kernels"           // GET -> []Kernel
 	RouteKernel       = "/v1/kernels/{ref}"     // GET -> Kernel; DELETE -> Kernel
 	RouteKernelPull   = "/v1/kernels/pull"      // POST KernelPull -> events, Kernel

@@ -35,6 +35,7 @@ type VMSpec struct {
 	Workdir     string            `json:"workdir,omitempty" doc:"default directory of every command run in the VM"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	AutoRemove  bool              `json:"auto_remove,omitempty" doc:"delete the VM when it stops"`
+	Pull        string            `json:"pull,omitempty" enum:"missing,always,never," doc:"when an image that is an OCI reference is pulled; default: missing"`
 	OwnerPID    int               `json:"owner_pid,omitempty" doc:"with auto_remove: delete the VM also when this process of the caller's user ends"`
 }
 
@@ -82,9 +83,12 @@ type Image struct {
 	Name      string            `json:"name"`
 	Kind      string            `json:"kind" enum:"managed,registered"`
 	Source    string            `json:"source" doc:"where it came from: build:debian-bookworm, an OCI reference, ..."`
+	Digest    string            `json:"digest,omitempty" doc:"of the manifest it was made from, when it came as an OCI image"`
+	Platform  string            `json:"platform,omitempty" doc:"os/arch[/variant] of the manifest"`
 	Kernel    string            `json:"kernel,omitempty" doc:"name of the kernel it boots with; empty: the configured default"`
 	Rootfs    File              `json:"rootfs"`
 	WorkSeed  *File             `json:"work_seed,omitempty" doc:"absent: guests get an empty /root"`
+	SeedError string            `json:"seed_error,omitempty" doc:"why it has no work seed, when making one failed"`
 	Config    ImageConfig       `json:"config"`
 	CreatedAt time.Time         `json:"created_at"`
 	Labels    map[string]string `json:"labels,omitempty"`
@@ -160,11 +164,11 @@ type StopResult struct {
 	Escalated bool `json:"escalated" doc:"the guest did not end in time and its VMM was killed"`
 }
 
-// Exec types are those of the guest agent: the daemon and the shim only splice.
-type (
-	ExecRequest = proto.ExecRequest
-	ExitStatus  = proto.ExitStatus
-)
+// ExecRequest is the guest agent's own: the daemon and the shim only splice.
+type ExecRequest = proto.ExecRequest
+
+// ExitStatus is the guest agent's own.
+type ExitStatus = proto.ExitStatus
 
 // Event is one line of an operation's NDJSON progress stream. The last line of a stream has Result or Error.
 type Event struct {

@@ -24,6 +24,7 @@ type specFlags struct {
 func (s *specFlags) register(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&s.spec.Image, "image", "", "`REF` of the image (default from the configuration: debian-bookworm)")
+	flags.StringVar(&s.spec.Pull, "pull", "", "when an image that is an OCI reference is pulled: `missing|always|never` (default missing)")
 	flags.StringVar(&s.spec.Kernel, "kernel", "", "`REF` of the kernel (default: the image's)")
 	flags.IntVar(&s.spec.VCPU, "vcpu", 0, "`NUMBER` of virtual CPUs")
 	flags.Var((*sizeFlag)(&s.spec.Memory), "memory", "`SIZE` of the memory, like 512M or 2GiB")
@@ -35,7 +36,7 @@ func (s *specFlags) register(a *app, cmd *cobra.Command) {
 	flags.StringVarP(&s.spec.Workdir, "workdir", "w", "", "`DIR` in which commands run")
 	flags.StringArrayVar(&s.labels, "label", nil, "`KEY=VALUE` to find the VM by")
 	for flag, words := range map[string]completer{
-		"image": a.completeImages(), "kernel": a.completeKernels(), "net": fixed("public", "full", "none"),
+		"image": a.completeImages(), "pull": fixed(policies...), "kernel": a.completeKernels(), "net": fixed("public", "full", "none"),
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, words) // the flag exists
 	}
@@ -52,12 +53,18 @@ func (s *specFlags) resolve(a *app, flags *pflag.FlagSet) (api.VMSpec, error) {
 			return spec, usagef("--%s %s: must be more than nothing", flag, or(flags.Lookup(flag).Value.String(), "0"))
 		}
 	}
+	if err := checkPolicy(spec.Pull); err != nil {
+		return spec, err
+	}
 	switch spec.Net {
 	case "", "public", "full", "none":
 	default:
 		return spec, usagef("--net %q: must be public, full or none", spec.Net)
 	}
 	var err error
+	if spec.Image, err = absoluteReference(spec.Image); err != nil {
+		return spec, err
+	}
 	if spec.Env, err = environment(s.env, s.envFiles); err != nil {
 		return spec, err
 	}

@@ -8,9 +8,11 @@ import (
 
 	"github.com/banger-dev/banger/internal/httpapi"
 	"github.com/banger-dev/banger/internal/image"
+	"github.com/banger-dev/banger/internal/image/oci"
 	"github.com/banger-dev/banger/internal/image/recipe"
 	"github.com/banger-dev/banger/internal/kernel"
 	"github.com/banger-dev/banger/internal/store"
+	"github.com/banger-dev/banger/internal/version"
 	"github.com/banger-dev/banger/internal/vm"
 	"github.com/banger-dev/banger/internal/vmm/qemu"
 )
@@ -20,6 +22,7 @@ type services struct {
 	store   *store.Store
 	images  *image.Service
 	kernels *kernel.Service
+	puller  *oci.Puller
 	vms     *vm.Service
 	options Options
 }
@@ -30,12 +33,14 @@ func open(ctx context.Context, o Options) (*services, error) {
 	if err != nil {
 		return nil, err
 	}
+	puller := oci.New(oci.Options{CacheDir: filepath.Join(o.Dirs.Cache, "oci"), Log: o.Log, UserAgent: "banger/" + version.Version})
 	images := image.New(image.Options{
 		Dirs: o.Dirs, Records: records, Recipes: recipe.All(recipe.Options{DebianMirror: o.Config.DebianMirror}), Log: o.Log,
+		Puller: puller,
 	})
 	kernels := kernel.New(kernel.Options{Dirs: o.Dirs, Records: records, AgentPath: agentPath(o)})
 	return &services{
-		store: records, images: images, kernels: kernels, options: o,
+		store: records, images: images, kernels: kernels, puller: puller, options: o,
 		vms: vm.New(vm.Options{
 			Dirs: o.Dirs, Config: o.Config, Records: records, Images: images, Kernels: kernels,
 			Driver: driver(o),
@@ -78,7 +83,7 @@ func (s *services) reconcile(ctx context.Context) error {
 	return s.vms.Reconcile(ctx)
 }
 
-func (s *services) close() error { return errors.Join(s.vms.Close(), s.store.Close()) }
+func (s *services) close() error { return errors.Join(s.vms.Close(), s.puller.Close(), s.store.Close()) }
 
 // http returns the services as the API serves them.
 func (s *services) http(d *daemon) httpapi.Services {

@@ -27,4 +27,11 @@ func (s *Server) registerImages() {
 		func(ctx context.Context, in *request[api.ImageBuild]) (api.Image, error) {
 			return images.Build(ctx, in.Body)
 		})
+	operation(s, huma.Operation{
+		OperationID: "image-pull", Method: http.MethodPost, Path: api.RouteImagePull, Summary: "image pull", Tags: tags,
+		Description: "Callers that ask for the same at the same time share the work, which goes on until the last of them gives up.",
+	}, func(in *request[api.ImagePull]) string { return in.Body.Reference },
+		func(ctx context.Context, in *request[api.ImagePull]) (api.Image, error) {
+			return images.Pull(ctx, in.Body)
+		})
 }

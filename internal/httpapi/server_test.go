@@ -41,23 +41,30 @@ func (s stubVMs) List(context.Context) ([]api.VM, error) { return s.list() }
 func (s stubVMs) Get(_ context.Context, ref string) (api.VM, error) {
 	return api.VM{}, errdefs.WithHint(errdefs.New(errdefs.ErrNotFound, "vm %q not found", ref), "look again")
 }
+
 func (s stubVMs) Create(ctx context.Context, spec api.VMSpec) (api.VM, error) {
 	return s.create(ctx, spec)
 }
+
 func (s stubVMs) Start(_ context.Context, ref string) (api.VM, error) { return api.VM{Name: ref}, nil }
+
 func (s stubVMs) Stop(_ context.Context, _ string, req api.StopRequest) (api.StopResult, error) {
 	return s.stop(req)
 }
+
 func (s stubVMs) Restart(_ context.Context, ref string, _ api.StopRequest) (api.VM, error) {
 	return api.VM{Name: ref}, nil
 }
+
 func (s stubVMs) Kill(_ context.Context, ref string) (api.VM, error) { return api.VM{Name: ref}, nil }
+
 func (s stubVMs) Delete(_ context.Context, ref string, req api.DeleteRequest) error {
 	if !req.Force {
 		return errdefs.New(errdefs.ErrState, "delete vm %s: it is running", ref)
 	}
 	return nil
 }
+
 func (s stubVMs) Console(ctx context.Context, _ string, follow bool, tail int, w io.Writer) error {
 	return s.console(ctx, follow, tail, w)
 }
@@ -69,9 +76,15 @@ func (stubImages) List(context.Context) ([]api.Image, error) { return nil, nil }
 func (stubImages) Get(_ context.Context, ref string) (api.Image, error) {
 	return api.Image{Name: ref}, nil
 }
+
 func (stubImages) Build(_ context.Context, req api.ImageBuild) (api.Image, error) {
 	return api.Image{Name: req.Recipe}, nil
 }
+
+func (stubImages) Pull(_ context.Context, req api.ImagePull) (api.Image, error) {
+	return api.Image{Name: req.Name, Source: req.Reference}, nil
+}
+
 func (stubImages) Delete(_ context.Context, ref string) (api.Image, error) {
 	return api.Image{}, errdefs.New(errdefs.ErrInUse, "delete image %s: vm web uses it", ref)
 }
@@ -82,12 +95,15 @@ func (stubKernels) List(context.Context) ([]api.Kernel, error) { return nil, nil
 func (stubKernels) Get(_ context.Context, ref string) (api.Kernel, error) {
 	return api.Kernel{Name: ref}, nil
 }
+
 func (stubKernels) Pull(_ context.Context, req api.KernelPull) (api.Kernel, error) {
 	return api.Kernel{Name: req.Name}, nil
 }
+
 func (stubKernels) Import(_ context.Context, req api.KernelImport) (api.Kernel, error) {
 	return api.Kernel{Name: req.Name}, nil
 }
+
 func (stubKernels) Remove(_ context.Context, ref string) (api.Kernel, error) {
 	return api.Kernel{Name: ref}, nil
 }

@@ -29,6 +29,7 @@ type Images interface {
 	List(ctx context.Context) ([]api.Image, error)
 	Get(ctx context.Context, ref string) (api.Image, error)
 	Build(ctx context.Context, req api.ImageBuild) (api.Image, error)
+	Pull(ctx context.Context, req api.ImagePull) (api.Image, error)
 	Delete(ctx context.Context, ref string) (api.Image, error)
 }
 

@@ -2,16 +2,11 @@ package image
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/banger-dev/banger/api"
 	"github.com/banger-dev/banger/internal/errdefs"
@@ -78,15 +73,10 @@ func (s *Service) build(ctx context.Context, r recipe.Recipe, req api.ImageBuild
 	case !req.Force:
 		return api.Image{}, exists(req.Name)
 	}
-	staging, err := publish.New(s.dirs.Staging(), "image")
-	if err != nil {
-		return api.Image{}, err
-	}
-	i, err := s.stage(ctx, r, req.Name, staging)
-	if err == nil {
-		i, err = s.commit(ctx, staging, i, req.Force)
-	}
-	return i, errors.Join(err, staging.Discard()) //nolint:contextcheck // the end of ctx is no reason to leave something
+	draft := api.Image{Name: req.Name, Source: source(r), Config: r.Config()}
+	return s.produce(ctx, draft, req.Force, func(ctx context.Context, staging *publish.Staging, _ *api.Image) error {
+		return s.stage(ctx, r, staging)
+	})
 }
 
 // taken returns the image that has the name, if any.
@@ -110,27 +100,16 @@ func exists(name string) error {
 
 func source(r recipe.Recipe) string { return "build:" + r.Name() }
 
-// stage makes the image's files in staging, and brings them to disk.
-func (s *Service) stage(ctx context.Context, r recipe.Recipe, name string, staging *publish.Staging) (api.Image, error) {
-	s.failpoint("stage")
+// stage makes the image's files in staging.
+func (s *Service) stage(ctx context.Context, r recipe.Recipe, staging *publish.Staging) error {
 	scratch := staging.Path("scratch")
 	if err := os.Mkdir(scratch, 0o700); err != nil {
-		return api.Image{}, err
+		return err
 	}
 	if err := s.make(ctx, r, scratch, staging); err != nil {
-		return api.Image{}, err
+		return err
 	}
-	if err := userns.RemoveAll(ctx, scratch); err != nil {
-		return api.Image{}, err
-	}
-	i := api.Image{Name: name, Kind: "managed", Source: source(r), Config: r.Config()}
-	stage := op.Begin(ctx, "check", name)
-	err := describe(ctx, staging, &i)
-	if err == nil {
-		err = staging.Sync()
-	}
-	s.failpoint("staged")
-	return i, stage.End(err)
+	return userns.RemoveAll(ctx, scratch)
 }
 
 // make runs the recipe and writes its stream to the staged files.
@@ -190,37 +169,4 @@ func (c *countedStream) end(err error) {
 
 func create(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o400) // immutable once it is written
-}
-
-// describe fills in what follows from the staged files: their digests and the image's id.
-func describe(ctx context.Context, staging *publish.Staging, i *api.Image) error {
-	var rootfs, seed api.File
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { rootfs, err = fsutil.Describe(ctx, staging.Path(RootfsFile)); return err })
-	g.Go(func() (err error) { seed, err = fsutil.Describe(ctx, staging.Path(SeedFile)); return err })
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	i.Rootfs, i.WorkSeed = rootfs, &seed
-	id, err := identify(*i)
-	i.ID = id
-	return err
-}
-
-// identify returns the id of an image: twelve digits of the sha256 of what it is. Its name is part of that, so that
-// two names never share a directory.
-func identify(i api.Image) (string, error) {
-	what := struct {
-		Name, Source, Kernel, Rootfs, Seed string
-		Config                             api.ImageConfig
-	}{i.Name, i.Source, i.Kernel, i.Rootfs.SHA256, "", i.Config}
-	if i.WorkSeed != nil {
-		what.Seed = i.WorkSeed.SHA256
-	}
-	data, err := json.Marshal(what)
-	if err != nil {
-		return "", err
-	}
-	digest := sha256.Sum256(data)
-	return hex.EncodeToString(digest[:])[:12], nil
 }

@@ -36,7 +36,9 @@ func (s *Service) exclusive(ctx context.Context, f func(ctx context.Context) err
 func (s *Service) commit(ctx context.Context, staging *publish.Staging, i api.Image, force bool) (api.Image, error) {
 	i.CreatedAt = time.Now().UTC()
 	i.Rootfs.Path = filepath.Join(s.dir(i.ID), RootfsFile)
-	i.WorkSeed.Path = filepath.Join(s.dir(i.ID), SeedFile)
+	if i.WorkSeed != nil {
+		i.WorkSeed.Path = filepath.Join(s.dir(i.ID), SeedFile)
+	}
 	err := s.exclusive(ctx, func(ctx context.Context) error {
 		old, err := s.taken(ctx, i.Name)
 		if err != nil {

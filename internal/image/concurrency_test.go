@@ -208,7 +208,7 @@ func TestEnsureIsMadeOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			if i, err := f.Ensure(t.Context(), "a"); err != nil || i.Name != "a" {
+			if i, err := f.Ensure(t.Context(), "a", ""); err != nil || i.Name != "a" {
 				t.Errorf("got %q, %v", i.Name, err)
 			}
 		})

@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/banger-dev/banger/api"
 	"github.com/banger-dev/banger/internal/errdefs"
+	"github.com/banger-dev/banger/internal/image/oci"
 	"github.com/banger-dev/banger/internal/image/recipe"
 	"github.com/banger-dev/banger/internal/keylock"
 	"github.com/banger-dev/banger/internal/paths"
@@ -42,6 +44,7 @@ type Options struct {
 	Dirs    paths.Dirs
 	Records Records
 	Recipes []recipe.Recipe
+	Puller  *oci.Puller
 	Flatten Flatten // nil: WriteExt4
 	Log     *slog.Logger
 }
@@ -51,13 +54,17 @@ type Service struct {
 	dirs    paths.Dirs
 	records Records
 	recipes []recipe.Recipe
+	puller  *oci.Puller
 	flatten Flatten
 	log     *slog.Logger
 
 	builds  keylock.Locks // by image name, held while an image of that name is made
+	pulls   flights
 	publish keylock.Locks // one key, held while records and files change together: never while something is made
 
-	failpoint func(step string) // set by tests only, before use: called at each step of a publication or deletion
+	seedSize  int64                                               // of a work seed, bytes
+	makeSeed  func(ctx context.Context, rootfs, out string) error // buildSeed but in tests
+	failpoint func(step string)                                   // set by tests only, before use: called at each step of a publication or deletion
 }
 
 // New makes the service. Call Sweep before the first use of a state directory.
@@ -69,8 +76,8 @@ func New(o Options) *Service {
 		o.Log = slog.Default()
 	}
 	return &Service{
-		dirs: o.Dirs, records: o.Records, recipes: o.Recipes, flatten: o.Flatten, log: o.Log,
-		failpoint: func(string) {},
+		dirs: o.Dirs, records: o.Records, recipes: o.Recipes, puller: o.Puller, flatten: o.Flatten, log: o.Log,
+		seedSize: seedSize, makeSeed: buildSeed, failpoint: func(string) {},
 	}
 }
 
@@ -94,28 +101,46 @@ func (s *Service) Get(ctx context.Context, reference string) (api.Image, error) 
 
 func idAndName(i api.Image) (id, name string) { return i.ID, i.Name }
 
-// Ensure returns the image that reference names and whose files are there. The name of a recipe that no image has
-// exactly is built first; of several callers one builds, the others wait for it or until their ctx ends.
-func (s *Service) Ensure(ctx context.Context, reference string) (api.Image, error) {
+// Ensure returns the image that reference names and whose files are there. What is not here is made: the name of a recipe
+// is built, unless an image has it exactly, and anything else that is no image's name, id, or prefix of either, is pulled
+// as [Service.Pull] does. policy says when: oci.PullMissing, which is also meant by the empty one, oci.PullAlways, for
+// references that may mean something else by now, or oci.PullNever.
+func (s *Service) Ensure(ctx context.Context, reference, policy string) (api.Image, error) {
 	images, err := s.records.Images(ctx)
 	if err != nil {
 		return api.Image{}, fmt.Errorf("find image: %w", err)
 	}
 	exact := func(i api.Image) bool { return i.Name == reference || i.ID == reference }
-	if !slices.ContainsFunc(images, exact) {
-		if _, err := s.recipe(reference); err == nil {
-			i, err := s.Build(ctx, api.ImageBuild{Recipe: reference})
-			if errors.Is(err, errdefs.ErrExists) { // made from something else since the look above
-				return s.Get(ctx, reference)
-			}
-			return i, err
+	if _, err := s.recipe(reference); err == nil && policy != oci.PullNever && !slices.ContainsFunc(images, exact) {
+		i, err := s.Build(ctx, api.ImageBuild{Recipe: reference})
+		if errors.Is(err, errdefs.ErrExists) { // made from something else since the look above
+			return s.Get(ctx, reference)
 		}
+		return i, err
 	}
 	i, err := ref.Resolve("image", images, idAndName, reference)
-	if err != nil {
+	switch {
+	case err == nil && (policy != oci.PullAlways || i.Digest == ""):
+		return i, missing(i)
+	case err == nil:
+		return s.Pull(ctx, api.ImagePull{Reference: i.Source, Name: i.Name, Platform: i.Platform, Kernel: i.Kernel, Policy: policy})
+	case !errors.Is(err, errdefs.ErrNotFound) || s.puller == nil:
 		return api.Image{}, err
 	}
-	return i, missing(i)
+	return s.ensurePulled(ctx, reference, policy, err)
+}
+
+// ensurePulled takes the reference as one of OCI. notFound is said of what is none.
+func (s *Service) ensurePulled(ctx context.Context, reference, policy string, notFound error) (api.Image, error) {
+	parsed, err := oci.ParseReference(reference)
+	if err != nil {
+		return api.Image{}, errdefs.WithHint(notFound, "%v", err)
+	}
+	req := api.ImagePull{Reference: parsed.String(), Policy: policy}
+	if policy == "" {
+		req.Policy = oci.PullMissing
+	}
+	return s.Pull(ctx, req)
 }
 
 // missing returns errdefs.ErrUnavailable when a file of the image is not there.
@@ -128,10 +153,18 @@ func missing(i api.Image) error {
 		if info, err := os.Stat(f.Path); err != nil || info.Size() != f.Size {
 			return errdefs.WithHint(
 				errdefs.New(errdefs.ErrUnavailable, "use image %q: its file %s is gone or damaged", i.Name, f.Path),
-				"build it again with banger image build --force, or delete it")
+				"make it again with `banger image %s`, or delete it", again(i))
 		}
 	}
 	return nil
+}
+
+// again is the verb with its arguments that makes the image anew.
+func again(i api.Image) string {
+	if recipe, ok := strings.CutPrefix(i.Source, "build:"); ok {
+		return fmt.Sprintf("build --force --name %s %s", i.Name, recipe)
+	}
+	return fmt.Sprintf("pull --force --name %s %s", i.Name, i.Source)
 }
 
 // dir is where the files of the image id are.

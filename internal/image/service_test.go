@@ -154,7 +154,7 @@ func TestForcedBuildRepairs(t *testing.T) {
 	f := newFixture(t)
 	first, err := f.Build(t.Context(), api.ImageBuild{Recipe: "a"})
 	must(t, err, os.Remove(first.Rootfs.Path))
-	if _, err := f.Ensure(t.Context(), "a"); !errors.Is(err, errdefs.ErrUnavailable) || errdefs.Hint(err) == "" {
+	if _, err := f.Ensure(t.Context(), "a", ""); !errors.Is(err, errdefs.ErrUnavailable) || errdefs.Hint(err) == "" {
 		t.Errorf("got %v", err)
 	}
 	second, err := f.Build(t.Context(), api.ImageBuild{Recipe: "a", Force: true})
@@ -217,7 +217,7 @@ func TestEnsure(t *testing.T) {
 		{"x", "", errdefs.ErrNotFound},
 		{"", "", errdefs.ErrInvalid},
 	} {
-		i, err := f.Ensure(t.Context(), c.reference)
+		i, err := f.Ensure(t.Context(), c.reference, "")
 		if i.Name != c.name || !errors.Is(err, c.class) {
 			t.Errorf("ensure %q: %q, %v", c.reference, i.Name, err)
 		}

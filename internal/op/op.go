@@ -88,6 +88,9 @@ func (o *Operation) send(e Event) {
 	o.listen(e)
 }
 
+// Relay passes on the report of another operation, which this one waits for.
+func (o *Operation) Relay(e Event) { o.send(e) }
+
 // Warn reports something that the user should know although the operation goes on.
 func Warn(ctx context.Context, text string) {
 	Log(ctx).Warn(text)

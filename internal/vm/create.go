@@ -42,7 +42,7 @@ func (s *Service) create(ctx context.Context, spec api.VMSpec) (api.VM, error) {
 	if err := s.nameIsFree(ctx, spec.Name); err != nil {
 		return api.VM{}, err
 	}
-	image, err := s.o.Images.Ensure(ctx, spec.Image)
+	image, err := s.o.Images.Ensure(ctx, spec.Image, spec.Pull)
 	if err != nil {
 		return api.VM{}, err
 	}

@@ -90,7 +90,7 @@ func (h home) store(t testing.TB) *store.Store {
 // catalog serves the home's images and kernels from its store.
 type catalog struct{ records *store.Store }
 
-func (c catalog) Ensure(ctx context.Context, reference string) (api.Image, error) {
+func (c catalog) Ensure(ctx context.Context, reference, _ string) (api.Image, error) {
 	all, err := c.records.Images(ctx)
 	for _, i := range all {
 		if i.Name == reference || i.ID == reference {

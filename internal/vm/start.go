@@ -115,7 +115,7 @@ func (s *Service) prepare(ctx context.Context, r store.VMRecord) error {
 	if err := checkSpace(s.o.Dirs.VMs(), reserve); err != nil {
 		return err
 	}
-	image, err := s.o.Images.Ensure(ctx, r.ImageID)
+	image, err := s.o.Images.Ensure(ctx, r.ImageID, "never")
 	if err != nil {
 		return err
 	}

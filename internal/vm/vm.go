@@ -30,7 +30,8 @@ type Records interface {
 
 // Images finds images, and makes those that are missing and can be made.
 type Images interface {
-	Ensure(ctx context.Context, reference string) (api.Image, error)
+	// Ensure finds or makes one; pull is the policy of api.VMSpec.
+	Ensure(ctx context.Context, reference, pull string) (api.Image, error)
 }
 
 // Kernels finds kernels, and fetches those that are missing and can be fetched.
