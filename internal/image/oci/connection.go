@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,26 +18,34 @@ import (
 // poolKey is what connections cannot be shared across.
 type poolKey struct {
 	insecure bool
-	caFile   string
+	roots    string // PEM, besides the system's
 }
 
-// pool returns the connections for k. A CA file that was changed is read when the daemon starts next.
-func (p *Puller) pool(k poolKey) (*http.Transport, error) {
+// pool returns the connections for requests with these options.
+func (p *Puller) pool(insecure bool, caFile string) (*http.Transport, error) {
+	k := poolKey{insecure: insecure}
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, errdefs.New(errdefs.ErrInvalid, "CA file: %w", err)
+		}
+		k.roots = string(pem)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t := p.pools[k]; t != nil {
 		return t, nil
 	}
-	config, err := tlsConfig(k)
+	config, err := k.tlsConfig()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("CA file %s: %w", caFile, err)
 	}
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 20 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   20 * time.Second,
-		ResponseHeaderTimeout: time.Minute,
+		ResponseHeaderTimeout: 30 * time.Second,
 		IdleConnTimeout:       30 * time.Second,
 		MaxIdleConnsPerHost:   8,
 		DisableCompression:    true, // blobs are what they are
@@ -46,21 +55,17 @@ func (p *Puller) pool(k poolKey) (*http.Transport, error) {
 	return t, nil
 }
 
-func tlsConfig(k poolKey) (*tls.Config, error) {
+func (k poolKey) tlsConfig() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: k.insecure} //nolint:gosec // the user asked for it
-	if k.caFile == "" {
+	if k.roots == "" {
 		return c, nil
-	}
-	pem, err := os.ReadFile(k.caFile)
-	if err != nil {
-		return nil, errdefs.New(errdefs.ErrInvalid, "CA file: %w", err)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool() // a host without any; the file is enough
 	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, errdefs.New(errdefs.ErrInvalid, "CA file %s has no certificate in PEM form", k.caFile)
+	if !roots.AppendCertsFromPEM([]byte(k.roots)) {
+		return nil, errdefs.New(errdefs.ErrInvalid, "it has no certificate in PEM form")
 	}
 	c.RootCAs = roots
 	return c, nil

@@ -1,10 +1,7 @@
 package oci
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -12,8 +9,6 @@ import (
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 )
@@ -21,7 +16,6 @@ import (
 const (
 	chunkSize  = 512 << 10 // bytes that are handed on at once
 	chunkCount = 6         // chunks that a layer being read holds: 3 MiB
-	zstdWindow = 128 << 20 // bytes of history that a zstd frame may ask for: what --ultra -22 does
 )
 
 // decoded is the uncompressed tar of a layer. Three goroutines share the work, so that reading ahead and decompressing,
@@ -208,92 +202,4 @@ func receive[T any](ctx context.Context, c <-chan T) (T, bool) {
 		var zero T
 		return zero, false
 	}
-}
-
-// decompressor looks at the first bytes, because media types are often wrong about the compression; a wrong guess would
-// not survive the diff id. An eStargz layer is plain gzip, of many members.
-func decompressor(stored io.Reader) (io.Reader, func(), error) {
-	in := &input{r: stored}
-	b := bufio.NewReaderSize(in, chunkSize)
-	magic, err := b.Peek(6)
-	if err != nil && err != io.EOF {
-		return nil, nil, err
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(b)
-		if err != nil {
-			return nil, nil, in.blame("gzip", err)
-		}
-		return &blamed{z, in, "gzip"}, func() { z.Close() }, nil
-	case isZstd(magic):
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(2))
-		if err != nil {
-			return nil, nil, in.blame("zstd", err)
-		}
-		return &blamed{z, in, "zstd"}, z.Close, nil
-	case bytes.HasPrefix(magic, []byte("BZh")), bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
-		return nil, nil, errdefs.New(errdefs.ErrInvalid, "it is compressed with bzip2 or xz, which the OCI specification does not know")
-	}
-	return b, func() {}, nil
-}
-
-// isCompressed tells whether a file begins as one that decompressor takes, or refuses.
-func isCompressed(magic []byte) bool {
-	return bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) || isZstd(magic) ||
-		bytes.HasPrefix(magic, []byte("BZh")) || bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00"))
-}
-
-// isZstd knows a frame, and a skippable frame, which may come first.
-func isZstd(magic []byte) bool {
-	return bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
-		len(magic) >= 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:4], []byte{0x2a, 0x4d, 0x18})
-}
-
-// input remembers how reading ended, so that broken data can be told from data that could not be read.
-type input struct {
-	r   io.Reader
-	err error
-}
-
-func (in *input) Read(p []byte) (int, error) {
-	n, err := in.r.Read(p)
-	in.err = err
-	return n, err
-}
-
-// blame returns why decompressing failed: with the reason that reading did, or because the data are broken.
-func (in *input) blame(format string, err error) error {
-	if in.err != nil && in.err != io.EOF { //nolint:errorlint // a reader's EOF is not wrapped
-		return in.err
-	}
-	return errdefs.New(errdefs.ErrInvalid, "%s: %w", format, err)
-}
-
-// blamed is a decompressor whose errors are put right.
-type blamed struct {
-	r      io.Reader
-	in     *input
-	format string
-}
-
-func (b *blamed) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // a reader's EOF is not wrapped
-		err = b.in.blame(b.format, err)
-	}
-	return n, err
-}
-
-func sum(algorithm string, h hash.Hash) v1.Hash {
-	return v1.Hash{Algorithm: algorithm, Hex: hex.EncodeToString(h.Sum(nil))}
-}
-
-func hashOf(algorithm string, data []byte) (v1.Hash, error) {
-	h, err := v1.Hasher(algorithm)
-	if err != nil {
-		return v1.Hash{}, errdefs.As(errdefs.ErrInvalid, err)
-	}
-	h.Write(data)
-	return sum(algorithm, h), nil
 }

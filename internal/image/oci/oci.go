@@ -16,7 +16,10 @@ import (
 	"os"
 	"sync"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/banger-dev/banger/internal/errdefs"
+	"github.com/banger-dev/banger/internal/op"
 )
 
 // The pull policies: when a registry is asked although the answer is in the cache.
@@ -131,13 +134,22 @@ func (p *Puller) Resolve(ctx context.Context, r Request) (*Image, error) {
 	if err := checkPolicy(r.Policy); err != nil {
 		return nil, err
 	}
+	stage := op.Begin(ctx, "resolve image", ref.String())
+	i, err := p.resolve(ctx, ref, want, r)
+	if err != nil {
+		return nil, stage.End(fmt.Errorf("image %s: %w", ref, err))
+	}
+	return i, stage.End(nil)
+}
+
+func (p *Puller) resolve(ctx context.Context, ref Reference, want v1.Platform, r Request) (*Image, error) {
 	src, err := p.source(ctx, ref, r)
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", ref, err)
+		return nil, err
 	}
 	i, err := resolve(ctx, src, ref, want, p.o.Limits)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("image %s: %w", ref, err), src.Close())
+		return nil, errors.Join(err, src.Close())
 	}
 	i.parallel = p.o.Parallel
 	return i, nil

@@ -41,17 +41,10 @@ func (s *store) partial(h v1.Hash) string {
 	return filepath.Join(s.dir, "partial", h.Algorithm+"-"+h.Hex)
 }
 
-// has tells whether a blob of this size is there. One of another size is broken, and removed.
+// has tells whether a blob of this size is there. One of another size is not removed: the descriptor may be what is wrong.
 func (s *store) has(d v1.Descriptor) bool {
 	info, err := os.Lstat(s.blob(d.Digest))
-	if err != nil {
-		return false
-	}
-	if !info.Mode().IsRegular() || info.Size() != d.Size {
-		s.drop(d.Digest)
-		return false
-	}
-	return true
+	return err == nil && info.Mode().IsRegular() && info.Size() == d.Size
 }
 
 // open returns a blob that verifies itself and is removed from the cache when it is wrong.

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"encoding/hex"
 	"hash"
 	"io"
 
@@ -57,4 +58,17 @@ func (v *verified) verdict() error {
 		return errDigest(v.want, got)
 	}
 	return io.EOF
+}
+
+func sum(algorithm string, h hash.Hash) v1.Hash {
+	return v1.Hash{Algorithm: algorithm, Hex: hex.EncodeToString(h.Sum(nil))}
+}
+
+func hashOf(algorithm string, data []byte) (v1.Hash, error) {
+	h, err := v1.Hasher(algorithm)
+	if err != nil {
+		return v1.Hash{}, errdefs.As(errdefs.ErrInvalid, err)
+	}
+	h.Write(data)
+	return sum(algorithm, h), nil
 }
