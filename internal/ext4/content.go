@@ -25,7 +25,7 @@ func (w *Writer) store(content io.Reader, size int64) ([]extent, error) {
 	if content == nil {
 		content = eof{}
 	}
-	var list []extent
+	list := w.extents[:0]
 	for done := int64(0); done < size; {
 		n := int(min(size-done, chunkSize))
 		if _, err := io.ReadFull(content, w.chunk[:n]); err != nil {

@@ -112,12 +112,13 @@ func (w *Writer) writeDir(ino uint32, n *node) error {
 // call.
 func (w *Writer) writeDirBlocks(n *node, count uint32, encode func(uint32) []byte) error {
 	n.size = int64(count) * blockSize
+	var list []extent
 	for logical := uint32(0); logical < count; {
 		r, err := w.alloc.alloc(uint64(count - logical))
 		if err != nil {
 			return err
 		}
-		n.extents = appendExtent(n.extents, logical, r)
+		list = appendExtent(list, logical, r)
 		for i := range r.n {
 			if err := w.dev.writeBlock(r.start+i, encode(logical+uint32(i))); err != nil {
 				return err
@@ -125,5 +126,6 @@ func (w *Writer) writeDirBlocks(n *node, count uint32, encode func(uint32) []byt
 		}
 		logical += uint32(r.n)
 	}
+	n.setExtents(list)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/banger-dev/banger/internal/errdefs"
 )
@@ -75,7 +76,9 @@ func checkEntry(e Entry) error {
 // newNode makes the node of e and writes its content. After an error, the node has what is to be discarded.
 func (w *Writer) newNode(e Entry, content io.Reader) (n node, err error) {
 	n.kind = e.Type
-	n.extents, err = w.storeEntry(&n, e, content)
+	list, err := w.storeEntry(&n, e, content)
+	n.setExtents(list)
+	w.extents = list[:0]
 	if err != nil {
 		return n, err
 	}
@@ -90,12 +93,12 @@ func (w *Writer) storeEntry(n *node, e Entry, content io.Reader) ([]extent, erro
 	case Symlink:
 		n.size = int64(len(e.Linkname))
 		if len(e.Linkname) < blockFieldSize {
-			n.target = e.Linkname
+			n.others().target = strings.Clone(e.Linkname)
 			return nil, nil
 		}
 		return w.storeData(nil, 0, []byte(e.Linkname))
 	case CharDevice, BlockDevice:
-		n.dev = joinDevice(e.Major, e.Minor)
+		n.others().dev = joinDevice(e.Major, e.Minor)
 	}
 	return nil, nil
 }

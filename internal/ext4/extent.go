@@ -25,9 +25,6 @@ func appendExtent(list []extent, logical uint32, r run) []extent {
 			return list
 		}
 	}
-	if list == nil {
-		list = make([]extent, 0, 1) // most files have one: append alone would make room for more
-	}
 	return append(list, extent{start: r.start, logical: logical, n: uint32(r.n)})
 }
 
@@ -86,7 +83,7 @@ func encodeExtentRoot(b []byte, list []extent) {
 // writeTrees writes the extent blocks of every file that has more extents than fit in its inode.
 func (w *Writer) writeTrees() error {
 	for ino := uint32(rootIno); ino <= w.nodes.last; ino++ {
-		list := w.nodes.get(ino).extents
+		list := w.nodes.get(ino).extents()
 		if len(list) <= extentsInInode {
 			continue
 		}

@@ -61,11 +61,12 @@ func encodeInode(b []byte, ino, fsSeed uint32, im *inodeImage) {
 // encodeTimes sets all four times to the one that is known. The seconds have 34 bits, two of them next to the
 // nanoseconds.
 func encodeTimes(b []byte, n *node) {
-	low := uint32(n.sec)
-	epoch := uint32((n.sec-int64(int32(low)))>>32) & 3
+	sec, nsec := n.time()
+	low := uint32(sec)
+	epoch := uint32((sec-int64(int32(low)))>>32) & 3
 	for _, off := range [][2]int{{0x08, 0x8c}, {0x0c, 0x84}, {0x10, 0x88}, {0x90, 0x94}} {
 		le.PutUint32(b[off[0]:], low)
-		le.PutUint32(b[off[1]:], n.nsec<<2|epoch)
+		le.PutUint32(b[off[1]:], nsec<<2|epoch)
 	}
 }
 
@@ -74,7 +75,7 @@ func (w *Writer) image(ino uint32, n *node) *inodeImage {
 	if ino == resizeIno {
 		return w.resizeImage(n)
 	}
-	im := &inodeImage{node: n, links: n.links}
+	im := &inodeImage{node: n, links: uint32(n.links)}
 	switch n.kind {
 	case Directory:
 		im.links = n.dir.links()
@@ -85,24 +86,24 @@ func (w *Writer) image(ino uint32, n *node) *inodeImage {
 	case Regular:
 		im.flags = flagExtents
 	case Symlink:
-		if len(n.extents) == 0 {
-			copy(im.block[:], n.target)
+		if len(n.extents()) == 0 {
+			copy(im.block[:], n.more.target)
 			return im
 		}
 		im.flags = flagExtents
 	case CharDevice, BlockDevice:
-		encodeDevice(im.block[:], n.dev)
+		encodeDevice(im.block[:], n.more.dev)
 		return im
 	case FIFO, Socket:
 		return im
 	}
-	im.blocks = blocksOf(n.extents)
+	im.blocks = blocksOf(n.extents())
 	if tree, ok := w.trees[ino]; ok {
 		im.block = tree.root
 		im.blocks += tree.blocks
 		return im
 	}
-	encodeExtentRoot(im.block[:], n.extents)
+	encodeExtentRoot(im.block[:], n.extents())
 	return im
 }
 

@@ -26,14 +26,16 @@ func journalBlocks(blocks uint64) uint64 {
 func (w *Writer) writeJournal(blocks uint64) error {
 	n := node{mode: modeRegular | 0o600, kind: Regular, links: 1, size: int64(blocks) * blockSize}
 	n.setTime(w.o.Epoch, w.o.Epoch)
+	var list []extent
 	for logical := uint64(0); logical < blocks; {
 		r, err := w.alloc.alloc(blocks - logical)
 		if err != nil {
 			return err
 		}
-		n.extents = appendExtent(n.extents, uint32(logical), r)
+		list = appendExtent(list, uint32(logical), r)
 		logical += r.n
 	}
+	n.setExtents(list)
 	*w.nodes.get(journalIno) = n
 	var b [blockSize]byte
 	be := binary.BigEndian
@@ -44,5 +46,5 @@ func (w *Writer) writeJournal(blocks uint64) error {
 	be.PutUint32(b[0x14:], 1) // first block of the log
 	be.PutUint32(b[0x18:], 1) // first transaction
 	be.PutUint32(b[0x40:], 1) // file systems that use it
-	return w.dev.writeBlock(n.extents[0].start, b[:])
+	return w.dev.writeBlock(list[0].start, b[:])
 }

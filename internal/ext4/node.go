@@ -1,6 +1,9 @@
 package ext4
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The bits of a mode that tell the type.
 const (
@@ -32,33 +35,79 @@ const (
 	firstFreely = 11 // below it, inodes have fixed meanings
 )
 
-// node is an inode in memory. There may be millions: keep it small.
+// node is an inode in memory. There may be millions: 72 bytes are enough for a file in one piece.
 type node struct {
-	sec      int64
-	nsec     uint32
+	when     uint64 // seconds since minTime, times 2^30, plus nanoseconds
+	size     int64
 	uid, gid uint32
-	links    uint32 // names of a file; of a directory see [directory]
-	dev      uint32 // encoded as by the kernel's new_encode_dev
+	links    uint16 // names of a file; of a directory see [directory]
 	mode     uint16
 	kind     Type
-	size     int64
-	extents  []extent   // in order, without overlaps
-	target   string     // of a symbolic link that fits in the inode
-	dir      *directory // of a directory
+	first    [1]extent  // unless more has them; of no blocks: there is none
 	attrs    *attrs     // nil: none
+	dir      *directory // of a directory
+	more     *nodeMore  // what few nodes have; may be nil
 }
+
+type nodeMore struct {
+	extents []extent // in order, without overlaps
+	target  string   // of a symbolic link that fits in the inode
+	dev     uint32   // encoded as by the kernel's new_encode_dev
+}
+
+// others returns n.more, which it makes if need be.
+func (n *node) others() *nodeMore {
+	if n.more == nil {
+		n.more = new(nodeMore)
+	}
+	return n.more
+}
+
+// extents returns where the content is, valid until n changes.
+func (n *node) extents() []extent {
+	switch {
+	case n.more != nil && n.more.extents != nil:
+		return n.more.extents
+	case n.first[0].n > 0:
+		return n.first[:]
+	}
+	return nil
+}
+
+// setExtents copies list.
+func (n *node) setExtents(list []extent) {
+	n.first[0] = extent{}
+	switch {
+	case len(list) > 1:
+		n.others().extents = slices.Clone(list)
+		return
+	case len(list) == 1:
+		n.first[0] = list[0]
+	}
+	if n.more != nil {
+		n.more.extents = nil
+	}
+}
+
+const nanoBits = 30
 
 func (n *node) setTime(t, epoch time.Time) {
 	if t.IsZero() {
 		t = epoch
 	}
-	n.sec, n.nsec = t.Unix(), uint32(t.Nanosecond())
-	if n.sec < minTime {
-		n.sec, n.nsec = minTime, 0
+	sec, nsec := t.Unix(), uint64(t.Nanosecond())
+	if sec < minTime {
+		sec, nsec = minTime, 0
 	}
-	if n.sec > maxTime {
-		n.sec, n.nsec = maxTime, 0
+	if sec > maxTime {
+		sec, nsec = maxTime, 0
 	}
+	n.when = uint64(sec-minTime)<<nanoBits | nsec
+}
+
+// time returns seconds since 1970 and nanoseconds.
+func (n *node) time() (sec int64, nsec uint32) {
+	return int64(n.when>>nanoBits) + minTime, uint32(n.when & (1<<nanoBits - 1))
 }
 
 const nodeChunk = 1024

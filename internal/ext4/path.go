@@ -126,12 +126,12 @@ func (w *Writer) detach(dir uint32, name string) error {
 
 // discardNode frees the blocks of n.
 func (w *Writer) discardNode(n *node) error {
-	for _, e := range n.extents {
+	for _, e := range n.extents() {
 		if err := w.release(run{e.start, uint64(e.n)}); err != nil {
 			return err
 		}
 	}
-	n.extents = nil
+	n.setExtents(nil)
 	return w.dropAttrs(n.attrs)
 }
 

@@ -15,9 +15,10 @@ func (w *Writer) Stat(path string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+	sec, nsec := n.time()
 	e := Entry{
 		Path: path, Type: n.kind, Mode: n.mode & modePermBits, UID: n.uid, GID: n.gid,
-		ModTime: time.Unix(n.sec, int64(n.nsec)),
+		ModTime: time.Unix(sec, int64(nsec)),
 	}
 	switch n.kind {
 	case Regular:
@@ -27,7 +28,7 @@ func (w *Writer) Stat(path string) (Entry, error) {
 			return Entry{}, fmt.Errorf("stat %q: %w", path, err)
 		}
 	case CharDevice, BlockDevice:
-		e.Major, e.Minor = splitDevice(n.dev)
+		e.Major, e.Minor = splitDevice(n.more.dev)
 	}
 	if e.Xattrs, err = w.readAttrs(n.attrs); err != nil {
 		return Entry{}, fmt.Errorf("stat %q: %w", path, err)
@@ -81,15 +82,15 @@ func (w *Writer) open(path string) (*node, error) {
 }
 
 func (w *Writer) readlink(n *node) (string, error) {
-	if n.target != "" {
-		return n.target, nil
+	if len(n.extents()) == 0 {
+		return n.more.target, nil
 	}
 	b, err := io.ReadAll(w.reader(n))
 	return string(b), err
 }
 
 func (w *Writer) reader(n *node) io.Reader {
-	return &reader{w: w, extents: n.extents, size: n.size}
+	return &reader{w: w, extents: n.extents(), size: n.size}
 }
 
 // reader reads a file block by block.

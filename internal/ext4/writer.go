@@ -25,6 +25,7 @@ type Writer struct {
 	attrs     attrPool
 	trees     map[uint32]*extentTree
 	chunk     []byte
+	extents   []extent // for the file that is being added
 	closed    bool
 
 	resizeMap    uint64 // block of the resize inode; 0: there is none

@@ -55,10 +55,10 @@ func (m *model) apply(i item) bool {
 		return ok
 	case strings.HasPrefix(base, ".wh."):
 		full, ok := m.resolve(dir + base[4:])
-		if ok && full != "" {
+		if ok = ok && base[4:] != "." && base[4:] != ""; ok {
 			m.hide(full, false)
 		}
-		return ok && full != ""
+		return ok
 	}
 	full, ok := m.resolve(p)
 	if !ok {
