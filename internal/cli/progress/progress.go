@@ -20,6 +20,8 @@ const (
 	worthLine = 50 * time.Millisecond
 	// plainPace is the time between two lines about one stage where lines cannot be drawn over.
 	plainPace = 5 * time.Second
+	// longDetail is how much of a stage's detail is repeated at its end, in characters.
+	longDetail = 40
 )
 
 // Mode is how a display shows things.
@@ -217,7 +219,7 @@ func (t *Task) goesOn(e api.Event) {
 
 func (t *Task) ended(e api.Event) {
 	d, took := t.display, time.Duration(e.StageMS)*time.Millisecond
-	what := join(e.Stage, e.Detail)
+	what := join(e.Stage, cut(e.Detail, longDetail))
 	if d.mode == Plain {
 		d.say(fmt.Sprintf("banger: %s: %s: %s", t.name, what, Took(took)))
 	}
