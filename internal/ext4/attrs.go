@@ -58,21 +58,20 @@ func (w *Writer) writeAttrBlock(content []byte) (uint64, error) {
 }
 
 // dropAttrs is called when an inode no longer has the set.
-func (w *Writer) dropAttrs(set *attrs) error {
+func (w *Writer) dropAttrs(set *attrs) {
 	if set == nil {
-		return nil
+		return
 	}
 	set.refs--
 	if set.refs > 0 {
-		return nil
+		return
 	}
 	if w.attrs[set.key] == set {
 		delete(w.attrs, set.key)
 	}
-	if set.block == 0 {
-		return nil
+	if set.block != 0 {
+		w.release(run{set.block, 1})
 	}
-	return w.release(run{set.block, 1})
 }
 
 // sealShared writes the final reference counts of the blocks that several inodes use.

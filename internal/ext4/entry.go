@@ -1,7 +1,6 @@
 package ext4
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -46,12 +45,11 @@ func (w *Writer) add(e Entry, content io.Reader) error {
 	}
 	n, err := w.newNode(e, content)
 	if err != nil {
-		return errors.Join(err, w.discardNode(&n))
+		w.discardNode(&n)
+		return err
 	}
 	if exists {
-		if err := w.detach(dir, name); err != nil {
-			return err
-		}
+		w.detach(dir, name)
 	}
 	_, err = w.attach(dir, name, n)
 	return err
@@ -114,5 +112,6 @@ func (w *Writer) setAttributes(n *node, e Entry) error {
 	n.mode = modeOf[n.kind] | e.Mode
 	n.uid, n.gid = e.UID, e.GID
 	n.setTime(e.ModTime, w.o.Epoch)
-	return w.dropAttrs(old)
+	w.dropAttrs(old)
+	return nil
 }

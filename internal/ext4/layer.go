@@ -33,33 +33,29 @@ func (w *Writer) removeOlder(path string, inside bool) error {
 	if p != "" && !inside {
 		dir, name := w.findParent(p)
 		if w.nodes.get(dir).dir.names[name].layer != w.layer {
-			return w.detach(dir, name)
+			w.detach(dir, name)
+			return nil
 		}
 	}
-	return w.emptyOlder(ino)
+	w.emptyOlder(ino)
+	return nil
 }
 
 // emptyOlder removes what earlier layers put into ino, if that is a directory. Each directory is looked through at
 // most once a layer, however often an archive asks for it.
-func (w *Writer) emptyOlder(ino uint32) error {
+func (w *Writer) emptyOlder(ino uint32) {
 	d := w.nodes.get(ino).dir
 	if d == nil || d.fresh == w.layer {
-		return nil
+		return
 	}
 	for _, name := range d.sorted() { // sorted, because freed inodes are used again in that order
-		child := d.names[name]
-		var err error
-		if child.layer == w.layer {
-			err = w.emptyOlder(child.ino)
+		if child := d.names[name]; child.layer == w.layer {
+			w.emptyOlder(child.ino)
 		} else {
-			err = w.detach(ino, name)
-		}
-		if err != nil {
-			return err
+			w.detach(ino, name)
 		}
 	}
 	d.fresh = w.layer
-	return nil
 }
 
 // touch notes that the present layer put something at or below a name.

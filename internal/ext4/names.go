@@ -50,15 +50,13 @@ func (w *Writer) link(path, target string) error {
 	n.links++ // before detach, which might remove the target's only name with a directory
 	names := w.nodes.get(dir).dir.names
 	if _, ok := names[name]; ok {
-		if err := w.detach(dir, name); err != nil {
-			return err
-		}
+		w.detach(dir, name)
 	}
 	names[strings.Clone(name)] = link{ino, w.layer}
 	return nil
 }
 
-// Remove removes what is at path, with all below it. Its blocks are used again. Of the root, it removes the content.
+// Remove removes what is at path, with all below it. Its blocks are used again, or given back by Close. Of the root, it removes the content.
 // What does not exist is an error of class ErrNotFound.
 func (w *Writer) Remove(path string) error {
 	if err := w.remove(path); err != nil {
@@ -81,12 +79,11 @@ func (w *Writer) remove(path string) error {
 	}
 	if p != "" {
 		dir, name := w.findParent(p)
-		return w.detach(dir, name)
+		w.detach(dir, name)
+		return nil
 	}
 	for _, name := range w.nodes.get(ino).dir.sorted() {
-		if err := w.detach(ino, name); err != nil {
-			return err
-		}
+		w.detach(ino, name)
 	}
 	return nil
 }

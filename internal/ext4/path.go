@@ -100,43 +100,52 @@ func (w *Writer) attach(dir uint32, name string, n node) (uint32, error) {
 }
 
 // detach removes name from the directory dir, with all below it.
-func (w *Writer) detach(dir uint32, name string) error {
+func (w *Writer) detach(dir uint32, name string) {
 	d := w.nodes.get(dir).dir
 	ino := d.names[name].ino
 	n := w.nodes.get(ino)
 	if n.dir != nil {
 		for _, child := range n.dir.sorted() { // sorted, because freed inodes are used again in that order
-			if err := w.detach(ino, child); err != nil {
-				return err
-			}
+			w.detach(ino, child)
 		}
 		d.subdirs--
 	}
 	delete(d.names, name)
 	if n.links > 1 {
 		n.links--
-		return nil
+		return
 	}
-	if err := w.discardNode(n); err != nil {
-		return err
-	}
+	w.discardNode(n)
 	w.nodes.drop(ino)
-	return nil
 }
 
 // discardNode frees the blocks of n.
-func (w *Writer) discardNode(n *node) error {
+func (w *Writer) discardNode(n *node) {
 	for _, e := range n.extents() {
-		if err := w.release(run{e.start, uint64(e.n)}); err != nil {
-			return err
-		}
+		w.release(run{e.start, uint64(e.n)})
 	}
 	n.setExtents(nil)
-	return w.dropAttrs(n.attrs)
+	w.dropAttrs(n.attrs)
 }
 
-// release frees blocks, which read as zeros from then on.
-func (w *Writer) release(r run) error {
+// release frees blocks. What is in them stays until they are used again, or until [Writer.scrub].
+func (w *Writer) release(r run) {
 	w.alloc.free(r)
-	return w.dev.discard(r.start, r.n)
+	w.released = max(w.released, r.start+r.n)
+}
+
+// scrub makes the blocks that were released and are still free read as zeros, and gives their space back to the host
+// where it can.
+func (w *Writer) scrub() error {
+	for from := uint64(0); from < w.released; {
+		r, ok := w.alloc.find(from, min(w.released-from, blocksPerGroup))
+		if !ok || r.start >= w.released {
+			return nil
+		}
+		if err := w.dev.discard(r.start, r.n); err != nil {
+			return err
+		}
+		from = r.start + r.n
+	}
+	return nil
 }

@@ -25,6 +25,7 @@ type Writer struct {
 	attrs     attrPool
 	trees     map[uint32]*extentTree
 	chunk     []byte
+	released  uint64   // blocks from here on were never given back
 	extents   []extent // for the file that is being added
 	closed    bool
 
@@ -130,7 +131,7 @@ func (w *Writer) Close() error {
 }
 
 func (w *Writer) finish() error {
-	for _, step := range []func() error{w.writeDirs, w.writeTrees, w.sealShared, w.settle} {
+	for _, step := range []func() error{w.writeDirs, w.writeTrees, w.sealShared, w.scrub, w.settle} {
 		if err := step(); err != nil {
 			return err
 		}
