@@ -2,6 +2,7 @@ package shim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -20,14 +21,30 @@ const (
 	signalGrace    = 20 * time.Second  // for the guest to end when the shim is told to by a signal
 )
 
+// errStalled is the guest's kernel standing still: under emulation, on a loaded host, an interrupt between its CPUs can
+// be lost while it boots. Nothing of the user's has reached such a machine, so it is simply booted again.
+var errStalled = errors.New("the guest's kernel stands still")
+
 // run boots the machine, waits for its end and says how it went. The end of ctx asks for an orderly end, that of boot
 // calls the boot off.
 func (s *shim) run(ctx, boot context.Context) control.Exit {
 	defer context.AfterFunc(ctx, func() { s.stop(ctx, signalGrace) })()
 
+	exit, err := s.attempt(ctx, boot, true)
+	if errors.Is(err, errStalled) {
+		s.log.Warn("boot the machine again", "cause", err, "console", s.console.Lines(errorLines))
+		s.board.warn("the guest's kernel stood still while it booted, as it may under emulation on a loaded host; it was booted again")
+		s.board.enter(control.StageVMM)
+		exit, err = s.attempt(ctx, boot, false)
+	}
+	return s.verdict(err, exit)
+}
+
+// attempt runs one machine from its start to its end. The error is why the guest did not get ready.
+func (s *shim) attempt(ctx, boot context.Context, first bool) (vmm.Exit, error) {
 	machine, err := s.launch(boot)
 	if err != nil {
-		return s.verdict(bootError(s.board.get().Stage, err), vmm.Exit{At: time.Now()})
+		return vmm.Exit{At: time.Now()}, bootError(s.board.get().Stage, err)
 	}
 	var wg sync.WaitGroup
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -35,7 +52,7 @@ func (s *shim) run(ctx, boot context.Context) control.Exit {
 	s.startNetwork(life, machine, &wg)
 	ready := make(chan error, 1)
 	wg.Go(func() { s.sessions(life, machine.Agent(), ready) })
-	if err = s.awaitReady(boot, machine, ready); err != nil {
+	if err = s.awaitReady(boot, machine, ready, first); err != nil {
 		if err := machine.Kill(); err != nil {
 			s.log.Error("cannot kill the vmm", "error", err)
 		}
@@ -44,7 +61,7 @@ func (s *shim) run(ctx, boot context.Context) control.Exit {
 	end()
 	wg.Wait()
 	s.at("ended")
-	return s.verdict(err, machine.Exit())
+	return machine.Exit(), err
 }
 
 // launch starts the VMM.
@@ -94,28 +111,42 @@ func (s *shim) config() vmm.Config {
 	}
 }
 
-// awaitReady waits until the guest has its identity. When it will not, the error says in which stage and why.
-func (s *shim) awaitReady(ctx context.Context, machine vmm.Machine, ready <-chan error) error {
+// awaitReady waits until the guest has its identity. When it will not, the error says in which stage and why. In a
+// first attempt under emulation, a kernel from which nothing is heard for a third of the time is errStalled.
+func (s *shim) awaitReady(ctx context.Context, machine vmm.Machine, ready <-chan error, first bool) error {
+	kvm := s.board.get().Accelerator == "kvm"
 	limit := s.spec.BootTimeout
 	if limit == 0 {
 		limit = bootTimeoutTCG
-		if s.board.get().Accelerator == "kvm" {
+		if kvm {
 			limit = bootTimeoutKVM
 		}
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	var err error
-	select {
-	case err = <-ready:
-	case <-machine.Done():
-		err = errdefs.New(errdefs.ErrUnavailable, "the machine ended")
-	case <-timer.C:
-		err = errdefs.New(errdefs.ErrTimeout, "the guest was not ready within %s", limit)
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	stall := time.NewTimer(limit / 3)
+	defer stall.Stop()
+	if kvm || !first {
+		stall.Stop()
 	}
-	return bootError(s.board.get().Stage, err)
+	for {
+		var err error
+		select {
+		case err = <-ready:
+		case <-machine.Done():
+			err = errdefs.New(errdefs.ErrUnavailable, "the machine ended")
+		case <-stall.C:
+			if s.board.get().Stage != control.StageKernel {
+				continue
+			}
+			err = errStalled
+		case <-timer.C:
+			err = errdefs.New(errdefs.ErrTimeout, "the guest was not ready within %s", limit)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		return bootError(s.board.get().Stage, err)
+	}
 }
 
 // bootError says in which stage a boot failed.
