@@ -90,7 +90,7 @@ func checkSpace(dir string, need int64) error {
 	if free := int64(st.Bavail) * st.Bsize; free < need {
 		return errdefs.WithHint(
 			errdefs.New(errdefs.ErrExhausted, "%d MiB are free in %s, at least %d MiB are needed", free>>20, dir, need>>20),
-			"free some space: `banger list` and `banger image list` show what can go")
+			"free some space: `banger vm list` and `banger image list` show what can go")
 	}
 	return nil
 }
