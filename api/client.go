@@ -90,8 +90,10 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 }
 
 func newRequest(ctx context.Context, method, path string, body any) (*http.Request, error) {
-	var content io.Reader
-	if body != nil {
+	content, stream := body.(io.Reader)
+	kind := "application/octet-stream"
+	if body != nil && !stream {
+		kind = "application/json"
 		data, err := json.Marshal(body)
 		if err != nil {
 			return nil, fmt.Errorf("encode request: %w", err)
@@ -103,7 +105,7 @@ func newRequest(ctx context.Context, method, path string, body any) (*http.Reque
 		return nil, fmt.Errorf("make request: %w", err)
 	}
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", kind)
 	}
 	return req, nil
 }

@@ -82,6 +82,11 @@ func follow[T any](r io.Reader, progress Progress) (T, error) {
 	}
 }
 
+// Operations lists the operations that run, the oldest first.
+func (c *Client) Operations(ctx context.Context) ([]Operation, error) {
+	return get[[]Operation](ctx, c, RouteOperations)
+}
+
 // CancelOperation asks a running operation to stop. It returns at once; the operation's own stream tells how it ended.
 func (c *Client) CancelOperation(ctx context.Context, id string) error {
 	_, err := call[struct{}](ctx, c, http.MethodDelete, at(RouteOperation, id), nil)

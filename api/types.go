@@ -184,6 +184,15 @@ type Event struct {
 	Error     *Error `json:"error,omitempty"`
 }
 
+// Operation is one that runs.
+type Operation struct {
+	ID        string    `json:"id"`
+	Kind      string    `json:"kind" doc:"noun and verb: image pull"`
+	Subject   string    `json:"subject,omitempty"`
+	StartedAt time.Time `json:"started_at"`
+	Last      Event     `json:"last" doc:"its last report"`
+}
+
 // Version is what the daemon and the client compare before they talk.
 type Version struct {
 	Version   string    `json:"version"`

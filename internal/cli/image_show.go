@@ -36,6 +36,9 @@ func newImageShow(a *app) *cobra.Command {
 
 func (a *app) showImage(i api.Image) error {
 	seed := [][2]string{{"work seed", a.style.Doubtful("none: guests get an empty /root")}}
+	if i.SeedError != "" {
+		seed = [][2]string{{"work seed", a.style.Doubtful("none, so guests get an empty /root; making one failed: " + printable(i.SeedError))}}
+	}
 	if i.WorkSeed != nil {
 		seed = file("work seed", *i.WorkSeed)
 	}
@@ -44,6 +47,8 @@ func (a *app) showImage(i api.Image) error {
 		{"id", i.ID},
 		{"kind", i.Kind},
 		{"source", i.Source},
+		{"digest", i.Digest},
+		{"platform", i.Platform},
 		{"kernel", i.Kernel},
 	}
 	pairs = append(pairs, file("rootfs", i.Rootfs)...)
@@ -54,6 +59,7 @@ func (a *app) showImage(i api.Image) error {
 		[2]string{"env", strings.Join(i.Config.Env, " ")},
 		[2]string{"user", i.Config.User},
 		[2]string{"workdir", i.Config.Workdir},
+		[2]string{"ports", strings.Join(i.Config.ExposedPorts, " ")},
 		[2]string{"labels", labels(i.Labels)},
 		[2]string{"created", stamp(&i.CreatedAt)},
 	)

@@ -39,7 +39,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
 	add(root, groupDaily, newVMRun(a), newPs(a), newVMExec(a), newVMLogs(a), newVMStart(a), newVMStop(a), newVMKill(a), newRm(a))
-	add(root, groupNouns, newVM(a), newImage(a), newKernel(a), newDaemon(a))
+	add(root, groupNouns, newVM(a), newImage(a), newKernel(a), newOperation(a), newDaemon(a))
 	add(root, groupOther, newDoctor(a), newVersion(a), newInternal(a), newShim(a))
 	wrapUsage(root)
 	return root

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 
@@ -23,7 +22,10 @@ func images(ctx context.Context, o Options) []api.Check {
 		}
 	}
 	for _, i := range all {
-		again := fmt.Sprintf("run: banger image build --force %s", strings.TrimPrefix(i.Source, "build:"))
+		again := "pull it again with --force, or delete it"
+		if recipe, ok := strings.CutPrefix(i.Source, "build:"); ok {
+			again = "run: banger image build --force " + recipe
+		}
 		files := []api.File{i.Rootfs}
 		if i.WorkSeed != nil {
 			files = append(files, *i.WorkSeed)
@@ -47,7 +49,7 @@ func workDisk(ctx context.Context, o Options) []api.Check {
 		}
 	}
 	if len(without) > 0 {
-		return []api.Check{warn(name, "build the image again to give it one",
+		return []api.Check{warn(name, "banger image seed "+strings.Join(without, "; banger image seed "),
 			"without a work seed, so that guest /root will be empty: %s", strings.Join(without, ", "))}
 	}
 	return []api.Check{pass(name, "%s with a work seed", countOf(len(all), "image", "images"))}

@@ -295,7 +295,7 @@ func TestChecks(t *testing.T) {
 		},
 		{
 			"image without a seed", func(_ *testing.T, o *Options) { o.Records.(store).images[0].WorkSeed = nil },
-			"feature /root work disk", Warn, "guest /root will be empty: debian", "build the image again",
+			"feature /root work disk", Warn, "guest /root will be empty: debian", "banger image seed debian",
 		},
 
 		{

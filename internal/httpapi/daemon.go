@@ -30,6 +30,9 @@ func (s *Server) registerDaemon() {
 	register(s, huma.Operation{
 		OperationID: "doctor", Method: http.MethodGet, Path: api.RouteDoctor, Summary: "doctor", Tags: tags,
 	}, func(ctx context.Context, _ *nothing) ([]api.Check, error) { return list(daemon.Doctor(ctx), nil) })
+	register(s, huma.Operation{
+		OperationID: "operation-list", Method: http.MethodGet, Path: api.RouteOperations, Summary: "operation list", Tags: tags,
+	}, func(context.Context, *nothing) ([]api.Operation, error) { return list(s.operations.list(), nil) })
 	huma.Register(s.api, huma.Operation{
 		OperationID: "operation-cancel", Method: http.MethodDelete, Path: api.RouteOperation, Summary: "cancel an operation", Tags: tags,
 		Description:   "Returns at once. The operation's own stream tells how it ended.",

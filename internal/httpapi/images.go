@@ -34,4 +34,13 @@ func (s *Server) registerImages() {
 		func(ctx context.Context, in *request[api.ImagePull]) (api.Image, error) {
 			return images.Pull(ctx, in.Body)
 		})
+	operation(s, huma.Operation{
+		OperationID: "image-register", Method: http.MethodPost, Path: api.RouteImageRegister, Summary: "image register", Tags: tags,
+	}, func(in *request[api.ImageRegister]) string { return in.Body.Name },
+		func(ctx context.Context, in *request[api.ImageRegister]) (api.Image, error) {
+			return images.Register(ctx, in.Body)
+		})
+	s.registerImageVerbs()
+	s.registerImageImport()
+	s.registerImageCache()
 }

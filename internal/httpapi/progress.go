@@ -36,13 +36,15 @@ func (s *Server) operate(ctx context.Context, w http.ResponseWriter, kind, subje
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	events := make(chan op.Event, backlog)
+	running := newRunning(kind, subject, cancel)
 	ctx, o := op.Start(ctx, s.log, kind, subject, func(e op.Event) {
+		running.report(translate(e))
 		select {
 		case events <- e:
 		default:
 		}
 	})
-	defer s.operations.add(o.ID, cancel)()
+	defer s.operations.add(o.ID, running)()
 
 	var last api.Event
 	go func() {

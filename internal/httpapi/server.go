@@ -9,6 +9,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/banger-dev/banger/api"
 )
 
 // The limits of a request. Everything large travels on an upgraded stream.
@@ -85,7 +87,9 @@ func (s *Server) HTTP() *http.Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.add()
 	defer s.requests.done()
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if r.URL.Path != api.RouteImageImport { // whose body is an archive
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	}
 	s.mux.ServeHTTP(w, r)
 }
 

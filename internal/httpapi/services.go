@@ -30,6 +30,15 @@ type Images interface {
 	Get(ctx context.Context, ref string) (api.Image, error)
 	Build(ctx context.Context, req api.ImageBuild) (api.Image, error)
 	Pull(ctx context.Context, req api.ImagePull) (api.Image, error)
+	Register(ctx context.Context, req api.ImageRegister) (api.Image, error)
+	Promote(ctx context.Context, ref string) (api.Image, error)
+	Tag(ctx context.Context, ref string, req api.ImageTag) (api.Image, error)
+	Seed(ctx context.Context, ref string, req api.ImageSeed) (api.Image, error)
+	Verify(ctx context.Context, ref string) (api.Image, error)
+	Import(ctx context.Context, req api.ImageImport, archive io.Reader) (api.Image, error)
+	Export(ctx context.Context, ref string, req api.ImageExport) (api.ImageExported, error)
+	CacheUsage(ctx context.Context) (api.Usage, error)
+	CachePrune(ctx context.Context, keep bool) (api.Pruned, error)
 	Delete(ctx context.Context, ref string) (api.Image, error)
 }
 

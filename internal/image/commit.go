@@ -47,7 +47,7 @@ func (s *Service) commit(ctx context.Context, staging *publish.Staging, i api.Im
 		if old != nil && !force {
 			return exists(i.Name)
 		}
-		if old != nil && old.ID == i.ID && missing(*old) == nil {
+		if old != nil && old.ID == i.ID && old.Kind == i.Kind && missing(*old) == nil {
 			i.CreatedAt = time.Now().UTC() // made anew, bit by bit the same: only the time differs
 			return s.records.ReplaceImage(ctx, i)
 		}

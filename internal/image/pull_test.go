@@ -91,18 +91,18 @@ func (f *fixture) withPuller(t *testing.T) *fixture {
 	return f
 }
 
-const platform = "linux/amd64"
+const here = "linux/amd64"
 
 func TestPull(t *testing.T) {
 	f, h := newFixture(t).withPuller(t), newHub(t)
 	reference := h.push(t, "team/app:1.0", map[string]string{"hello": "one", "root/.profile": "p"})
-	first, err := f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: platform})
+	first, err := f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: here})
 	must(t, err)
 	if first.Name != "app-1-0" || first.Source != reference || first.Digest == "" || first.WorkSeed == nil ||
 		first.Config.Entrypoint[0] != "/hello" || first.Labels["k"] != "v" {
 		t.Errorf("got %+v", first)
 	}
-	again, err := f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: platform})
+	again, err := f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: here})
 	must(t, err)
 	if again.ID != first.ID || h.blobs.Load() != 2 { // configuration and layer
 		t.Errorf("pulled again: %+v with %d blobs", again, h.blobs.Load())
@@ -110,12 +110,12 @@ func TestPull(t *testing.T) {
 	h.push(t, "team/app:1.0", map[string]string{"hello": "two"})
 	missing, err := f.Ensure(t.Context(), reference, "")
 	must(t, err)
-	moved, err := f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: platform})
+	moved, err := f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: here})
 	must(t, err)
 	if missing.ID != first.ID || moved.ID == first.ID || moved.Name != first.Name {
 		t.Errorf("after the tag moved: %s, then %s, then %s", first.ID, missing.ID, moved.ID)
 	}
-	other, err := f.Pull(t.Context(), api.ImagePull{Reference: h.push(t, "others/app:1.0", map[string]string{"x": "y"}), Platform: platform})
+	other, err := f.Pull(t.Context(), api.ImagePull{Reference: h.push(t, "others/app:1.0", map[string]string{"x": "y"}), Platform: here})
 	must(t, err)
 	if !strings.HasPrefix(other.Name, "app-1-0-") {
 		t.Errorf("the other image is called %q", other.Name)
@@ -135,9 +135,9 @@ func TestPullRefuses(t *testing.T) {
 	}{
 		{"bad name", api.ImagePull{Reference: reference, Name: "A"}, errdefs.ErrInvalid},
 		{"bad reference", api.ImagePull{Reference: "A B"}, errdefs.ErrInvalid},
-		{"not there", api.ImagePull{Reference: reference + "x", Platform: platform}, errdefs.ErrNotFound},
+		{"not there", api.ImagePull{Reference: reference + "x", Platform: here}, errdefs.ErrNotFound},
 		{"not cached", api.ImagePull{Reference: reference, Policy: oci.PullNever}, errdefs.ErrNotFound},
-		{"name taken", api.ImagePull{Reference: reference, Name: "a", Platform: platform}, errdefs.ErrExists},
+		{"name taken", api.ImagePull{Reference: reference, Name: "a", Platform: here}, errdefs.ErrExists},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := f.Pull(t.Context(), c.req); !errors.Is(err, c.class) {
@@ -151,7 +151,7 @@ func TestPullRefuses(t *testing.T) {
 // TestSharedPull lets the first of two callers go: the pull goes on for the second, and ends with that one.
 func TestSharedPull(t *testing.T) {
 	f, h := newFixture(t).withPuller(t), newHub(t)
-	req := api.ImagePull{Reference: h.push(t, "team/app", map[string]string{"hello": "one"}), Platform: platform}
+	req := api.ImagePull{Reference: h.push(t, "team/app", map[string]string{"hello": "one"}), Platform: here}
 	gate := make(chan struct{})
 	h.hold.Store(&gate)
 	joined := make(chan struct{}, 2)
@@ -192,13 +192,13 @@ func TestSeedFailureIsNotFatal(t *testing.T) {
 	f, h := newFixture(t).withPuller(t), newHub(t)
 	f.makeSeed = func(context.Context, string, string) error { return errors.New("why") }
 	reference := h.push(t, "team/app", map[string]string{"root/big": strings.Repeat("x", 12<<20)})
-	i, err := f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: platform})
+	i, err := f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: here})
 	must(t, err)
 	if i.WorkSeed != nil || i.SeedError != "why" {
 		t.Errorf("got %+v", i)
 	}
 	f.makeSeed = buildSeed
-	i, err = f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: platform, Force: true})
+	i, err = f.Pull(t.Context(), api.ImagePull{Reference: reference, Platform: here, Force: true})
 	must(t, err)
 	if i.WorkSeed == nil || i.SeedError != "" || i.WorkSeed.Size < 24<<20 {
 		t.Errorf("got %+v", i)

@@ -120,7 +120,7 @@ func (s *Service) Ensure(ctx context.Context, reference, policy string) (api.Ima
 	}
 	i, err := ref.Resolve("image", images, idAndName, reference)
 	switch {
-	case err == nil && (policy != oci.PullAlways || i.Digest == ""):
+	case err == nil && (policy != oci.PullAlways || i.Digest == "" || strings.HasPrefix(i.Source, "import:")):
 		return i, missing(i)
 	case err == nil:
 		return s.Pull(ctx, api.ImagePull{Reference: i.Source, Name: i.Name, Platform: i.Platform, Kernel: i.Kernel, Policy: policy})
@@ -161,8 +161,14 @@ func missing(i api.Image) error {
 
 // again is the verb with its arguments that makes the image anew.
 func again(i api.Image) string {
+	if i.Kind == registered {
+		return fmt.Sprintf("register --force --name %s --rootfs FILE", i.Name)
+	}
 	if recipe, ok := strings.CutPrefix(i.Source, "build:"); ok {
 		return fmt.Sprintf("build --force --name %s %s", i.Name, recipe)
+	}
+	if strings.HasPrefix(i.Source, "import:") {
+		return fmt.Sprintf("import --force --name %s FILE", i.Name)
 	}
 	return fmt.Sprintf("pull --force --name %s %s", i.Name, i.Source)
 }
