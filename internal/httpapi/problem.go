@@ -56,16 +56,19 @@ func useProblems() {
 }
 
 func frameworkProblem(status int, message string, causes []error) *api.Error {
-	texts := []string{message}
+	var texts []string
 	for _, cause := range causes {
 		var detail *huma.ErrorDetail
 		switch {
 		case cause == nil:
 		case errors.As(cause, &detail) && detail.Location != "":
-			texts = append(texts, fmt.Sprintf("%s: %s", detail.Location, detail.Message))
+			texts = append(texts, strings.TrimPrefix(detail.Location, "body.")+": "+detail.Message)
 		default:
 			texts = append(texts, cause.Error())
 		}
+	}
+	if message != "validation failed" || len(texts) == 0 { // which says nothing beside what failed
+		texts = append([]string{message}, texts...)
 	}
 	e := &api.Error{Code: api.CodeInternal, Status: status, Detail: strings.Join(texts, ": ")}
 	if status >= 400 && status < 500 {
