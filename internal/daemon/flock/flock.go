@@ -44,8 +44,9 @@ func Wait(ctx context.Context, path string) (*Lock, error) {
 		return locked(f, err)
 	case <-ctx.Done():
 		go func() {
-			_ = <-result // taken or not, closing frees it
-			_ = f.Close()
+			if <-result == nil {
+				_ = f.Close() // frees it again
+			}
 		}()
 		return nil, errdefs.New(errdefs.ErrTimeout, "lock %s: held by process %s: %w", path, holder(f), context.Cause(ctx))
 	}
