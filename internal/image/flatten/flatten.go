@@ -48,8 +48,8 @@ type Layer struct {
 // reading and writing. With a nil seed, all goes to rootfs. The files are not synced.
 //
 // Layers are opened one after the other, each when the one below it is merged, and read to their end. After an error,
-// which is of class ErrInvalid when an archive is to blame, the files are of no use. Memory grows with the number of
-// files, not with their size: see [Limits].
+// which is of class ErrInvalid when an archive is to blame and ErrExhausted when there is no room, the files are of no
+// use. Memory grows with the number of files, not with their size: 500000 of them take about 100 MiB. See [Limits].
 func Layers(ctx context.Context, layers []Layer, rootfs, seed *os.File, o Options) (Result, error) {
 	m, err := newMerge(rootfs, seed, o)
 	if err != nil {

@@ -163,3 +163,62 @@ func TestLayersTwice(t *testing.T) {
 		}
 	}
 }
+
+// stream is a layer that may fail.
+type stream struct {
+	io.Reader
+	closing error
+	closed  *int
+}
+
+func (s stream) Close() error {
+	*s.closed++
+	return s.closing
+}
+
+func TestFailingLayers(t *testing.T) {
+	good := archive(t, file("a", strings.Repeat("a", 5000)))
+	broken := errors.New("the digest differs")
+	for name, test := range map[string]struct {
+		opening, closing error
+		reader           io.Reader
+		invalid          bool
+	}{
+		"open":               {opening: broken},
+		"read":               {reader: io.MultiReader(bytes.NewReader(good[:700]), failing{broken})},
+		"read after the end": {reader: io.MultiReader(bytes.NewReader(good), failing{broken})},
+		"close":              {reader: bytes.NewReader(good), closing: broken},
+		"cut, and close":     {reader: bytes.NewReader(good[:700]), closing: broken, invalid: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opened, closed := 0, 0
+			open := func(context.Context) (io.ReadCloser, error) {
+				if opened++; opened == 2 {
+					return stream{test.reader, test.closing, &closed}, test.opening
+				}
+				return stream{bytes.NewReader(good), nil, &closed}, nil
+			}
+			layers := []Layer{{"first", open}, {"second", open}, {"third", open}}
+			_, err := Layers(t.Context(), layers, newImage(t, "r"), nil, Options{})
+			if errors.Is(err, broken) == test.invalid || errors.Is(err, errdefs.ErrInvalid) != test.invalid || !strings.Contains(err.Error(), "second") {
+				t.Error(err)
+			}
+			wantClosed := 2
+			if test.opening != nil {
+				wantClosed = 1
+			}
+			if opened != 2 || closed != wantClosed {
+				t.Errorf("%d layers opened, %d closed", opened, closed)
+			}
+		})
+	}
+}
+
+// TestInventedParents bounds what one name can make.
+func TestInventedParents(t *testing.T) {
+	data := archive(t, file(strings.Repeat("d/", 2000)+"f", ""))
+	_, err := Tar(t.Context(), bytes.NewReader(data), newImage(t, "r"), nil, Options{Limits: Limits{Entries: 1000}})
+	if !errors.Is(err, errdefs.ErrExhausted) {
+		t.Error(err)
+	}
+}

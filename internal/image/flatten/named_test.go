@@ -14,7 +14,6 @@ type layerCase struct {
 	seed     []string // nil: empty
 	warnings int
 	alone    string // why neither the model nor umoci is asked
-	wrong    string // what umoci does wrong
 }
 
 // namedLayers has a case for each rule.
