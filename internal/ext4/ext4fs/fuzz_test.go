@@ -114,11 +114,12 @@ func TestDamage(t *testing.T) {
 				if (b[at] == 0 && at%31 != 0) || b[at] == 0xff {
 					continue // most of an image: holes, and the padding of bitmaps
 				}
-				for _, value := range []byte{0xff, good[at] ^ 1} {
-					b[at] = value
-					if err := walk(b); err != nil && errdefs.Class(err) == nil {
-						t.Fatalf("byte %d = %#x: an error of no class: %v", at, value, err)
-					}
+				b[at] = good[at] ^ 1
+				if at%2 == 0 {
+					b[at] = 0xff
+				}
+				if err := walk(b); err != nil && errdefs.Class(err) == nil {
+					t.Fatalf("byte %d = %#x: an error of no class: %v", at, b[at], err)
 				}
 				b[at] = good[at]
 			}

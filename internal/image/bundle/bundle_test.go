@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,13 +66,17 @@ func archive(t testing.TB, parts []part) []byte {
 	return plain.Bytes()
 }
 
+// encoder is shared, because making one takes long.
+var encoder = sync.OnceValues(func() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(64<<10))
+})
+
 func compress(t testing.TB, plain []byte) []byte {
 	t.Helper()
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	z, err := encoder()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer z.Close()
 	return z.EncodeAll(plain, nil)
 }
 
