@@ -15,6 +15,11 @@ func (c *Client) Kernel(ctx context.Context, ref string) (Kernel, error) {
 	return get[Kernel](ctx, c, at(RouteKernel, ref))
 }
 
+// AvailableKernels lists what PullKernel takes.
+func (c *Client) AvailableKernels(ctx context.Context) ([]KernelOffer, error) {
+	return get[[]KernelOffer](ctx, c, RouteKernelOffers)
+}
+
 // PullKernel fetches a kernel by its catalog name.
 func (c *Client) PullKernel(ctx context.Context, req KernelPull, progress Progress) (Kernel, error) {
 	return operate[Kernel](ctx, c, http.MethodPost, RouteKernelPull, req, progress)

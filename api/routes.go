@@ -31,6 +31,7 @@ const (
 	RouteImageExport   = "/v1/images/{ref}/export"  // POST ImageExport -> events, ImageExported
 	RouteKernels       = "/v1/kernels"              // GET -> []Kernel
 	RouteKernel        = "/v1/kernels/{ref}"        // GET -> Kernel; DELETE -> Kernel
+	RouteKernelOffers  = "/v1/kernels/available"    // GET -> []KernelOffer: what can be pulled
 	RouteKernelPull    = "/v1/kernels/pull"         // POST KernelPull -> events, Kernel
 	RouteKernelImport  = "/v1/kernels/import"       // POST KernelImport -> events, Kernel
 	RouteOpenAPI       = "/openapi.json"            // GET -> this protocol's description

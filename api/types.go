@@ -126,6 +126,16 @@ type Kernel struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
+// KernelOffer is a kernel that can be pulled.
+type KernelOffer struct {
+	Name        string `json:"name"`
+	Distro      string `json:"distro,omitempty"`
+	Arch        string `json:"arch,omitempty"`
+	Version     string `json:"version,omitempty"`
+	Description string `json:"description,omitempty"`
+	Source      string `json:"source,omitempty" doc:"the catalog that has it; empty: the distribution's packages"`
+}
+
 // ImageBuild asks for an image made on this machine.
 type ImageBuild struct {
 	Recipe string `json:"recipe" doc:"debian-bookworm or minimal"`

@@ -22,11 +22,14 @@ func newImageExport(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "export REF {-o FILE | > FILE}", Short: "Write an image into an archive",
-		Long: "Write an image into an OCI archive, which pulls again to the same digest. Without -o it goes to standard output.",
+		Long: "Write an image into an OCI archive, which pulls again to the same digest, or into a bundle. Without -o it goes to standard output.",
 		Example: "  banger image export app -o app.tar && banger image pull oci-archive:app.tar\n" +
 			"  banger image export app | zstd > app.tar.zst",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeImages(),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if req.Format != "oci" && req.Format != "bundle" {
+				return usagef("--format %q: must be oci or bundle", req.Format)
+			}
 			if req.File == "" || req.File == "-" {
 				return a.exportToOutput(cmd, args[0], req)
 			}
@@ -46,6 +49,8 @@ func newImageExport(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&req.File, "output", "o", "", "`FILE` to write")
+	cmd.Flags().StringVar(&req.Format, "format", "oci", "`oci|bundle`: an OCI archive, or a bundle for a catalog")
+	_ = cmd.RegisterFlagCompletionFunc("format", fixed("oci", "bundle")) // the flag exists
 	cmd.Flags().BoolVar(&req.Force, "force", false, "replace the file")
 	f.register(cmd, "")
 	a.registerQuiet(cmd)

@@ -8,7 +8,8 @@ import (
 
 // newInternal holds what banger's own build uses.
 func newInternal(a *app) *cobra.Command {
-	noun := newNoun("internal", "What banger's own build uses", newInternalOpenAPI(a), newInternalCLIDoc(a))
+	noun := newNoun("internal", "What banger's own build uses, and makers of bundles", newInternalOpenAPI(a), newInternalCLIDoc(a),
+		newInternalMakeBundle(a), newInternalWorkSeed(a))
 	noun.Hidden = true
 	return noun
 }

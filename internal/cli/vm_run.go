@@ -23,7 +23,8 @@ func newVMRun(a *app) *cobra.Command {
 	var r vmRun
 	cmd := &cobra.Command{
 		Use: "run [flags] [-- COMMAND...]", Short: "Run a command or a shell in a fresh VM", Annotations: called("vm run"),
-		Long: "Run a command in a fresh VM, with its output streamed and its exit status passed on; without a command, a shell.\n" +
+		Long: "Run a command in a fresh VM, with its output streamed and its exit status passed on; without a command, a shell,\n" +
+			"or, where the image has none, its entrypoint. A COMMAND is run as it is: the entrypoint is not put before it.\n" +
 			"A missing default image and kernel are made first. The VM stays afterwards unless --rm is given.",
 		Example: "  banger vm run --rm -- make -C /root test\n  banger vm run --image minimal --vcpu 4 --memory 2G\n  banger vm run -d --name db -- redis-server",
 		Args:    cobra.ArbitraryArgs, ValidArgsFunction: cobra.NoFileCompletions,
@@ -83,6 +84,11 @@ func (r *vmRun) run(ctx context.Context, a *app, c *api.Client, spec api.VMSpec,
 	display.Close()
 	if err != nil {
 		return before(operation, vm.Name, err)
+	}
+	if len(command) == 0 {
+		if command, err = entrypoint(ctx, c, vm); err != nil {
+			return r.finish(ctx, a, c, vm, before(operation, vm.Name, err))
+		}
 	}
 	if r.detach {
 		err = r.leave(ctx, a, c, vm, command)

@@ -33,6 +33,7 @@ type Config struct {
 	Agent        string   // path of banger-agent; empty: next to the banger executable
 	Resolvers    []string // host:port of DNS servers; empty: the host's
 	DebianMirror string   // URL; empty: the host's own apt sources, else mmdebstrap's default
+	Catalogs     []string // files or URLs of catalogs of bundles, the most important first
 }
 
 // document is the file's structure. The key of a field is also its environment variable: vcpu is BANGER_VCPU.
@@ -49,6 +50,7 @@ type document struct {
 	Agent        value[string] `toml:"agent"`
 	Resolvers    resolvers     `toml:"resolvers"`
 	DebianMirror value[string] `toml:"debian_mirror"`
+	Catalogs     sources       `toml:"catalogs"`
 }
 
 func defaults() document {
@@ -75,6 +77,9 @@ func (d *document) config() Config {
 	}
 	for _, r := range d.Resolvers {
 		c.Resolvers = append(c.Resolvers, r.v)
+	}
+	for _, s := range d.Catalogs {
+		c.Catalogs = append(c.Catalogs, s.v)
 	}
 	return c
 }

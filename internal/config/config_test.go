@@ -57,12 +57,14 @@ func TestLoad(t *testing.T) {
 				accelerator = "tcg"
 				agent = "/a"
 				resolvers = ["192.0.2.1", "[2001:db8::1]:5353"]
-				debian_mirror = "http://mirror.example/debian"`,
+				debian_mirror = "http://mirror.example/debian"
+				catalogs = ["/c.json", "https://catalog.example/c.json"]`,
 			change: func(c *Config) {
 				*c = Config{
 					"i", "k", 3, 3 << 29, 1 << 20, 2 << 30, "none", "/q", "tcg", "/a",
 					[]string{"192.0.2.1:53", "[2001:db8::1]:5353"},
 					"http://mirror.example/debian",
+					[]string{"/c.json", "https://catalog.example/c.json"},
 				}
 			},
 		},
@@ -110,6 +112,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"relative agent", "agent = 'a'", nil, `read config FILE:1: agent: "a" is not an absolute path`},
 		{"mirror", "debian_mirror = 'ftp://x'", nil, `read config FILE:1: debian_mirror: "ftp://x" is not an http, https or file URL`},
 		{"resolver", "resolvers = [\n'192.0.2.1',\n'dns']", nil, `read config FILE:3: resolvers: "dns" is not an IP address, with or without a port`},
+		{"catalog", "catalogs = ['c.json']", nil, `read config FILE:1: catalogs: "c.json" is neither an absolute path nor an http, https or file URL`},
 		{"variable", "", map[string]string{"BANGER_NET": "x"}, `read environment: BANGER_NET: "x" is none of public, full, none`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -118,3 +118,38 @@ func (l *resolvers) UnmarshalText(text []byte) error {
 	}
 	return nil
 }
+
+// source is where a catalog is: an absolute path or a URL.
+type source struct{ v string }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *source) UnmarshalText(text []byte) error {
+	if filepath.IsAbs(string(text)) {
+		s.v = string(text)
+		return nil
+	}
+	if _, err := mirror(string(text)); err != nil || len(text) == 0 {
+		return fmt.Errorf("%q is neither an absolute path nor an http, https or file URL", text)
+	}
+	s.v = string(text)
+	return nil
+}
+
+// sources is an array in the file and a list separated by commas in the environment.
+type sources []source
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *sources) UnmarshalText(text []byte) error {
+	*l = nil
+	for part := range strings.SplitSeq(string(text), ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		var s source
+		if err := s.UnmarshalText([]byte(part)); err != nil {
+			return err
+		}
+		*l = append(*l, s)
+	}
+	return nil
+}

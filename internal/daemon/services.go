@@ -8,6 +8,7 @@ import (
 
 	"github.com/banger-dev/banger/internal/httpapi"
 	"github.com/banger-dev/banger/internal/image"
+	"github.com/banger-dev/banger/internal/image/catalog"
 	"github.com/banger-dev/banger/internal/image/oci"
 	"github.com/banger-dev/banger/internal/image/recipe"
 	"github.com/banger-dev/banger/internal/kernel"
@@ -33,12 +34,16 @@ func open(ctx context.Context, o Options) (*services, error) {
 	if err != nil {
 		return nil, err
 	}
+	bundles, err := catalog.New(catalog.Options{Sources: o.Config.Catalogs, CacheDir: filepath.Join(o.Dirs.Cache, "catalogs"), Log: o.Log})
+	if err != nil {
+		return nil, errors.Join(err, records.Close())
+	}
 	puller := oci.New(oci.Options{CacheDir: filepath.Join(o.Dirs.Cache, "oci"), Log: o.Log, UserAgent: "banger/" + version.Version})
 	images := image.New(image.Options{
 		Dirs: o.Dirs, Records: records, Recipes: recipe.All(recipe.Options{DebianMirror: o.Config.DebianMirror}), Log: o.Log,
-		Puller: puller,
+		Puller: puller, Catalog: bundles,
 	})
-	kernels := kernel.New(kernel.Options{Dirs: o.Dirs, Records: records, AgentPath: agentPath(o)})
+	kernels := kernel.New(kernel.Options{Dirs: o.Dirs, Records: records, AgentPath: agentPath(o), Catalog: bundles})
 	return &services{
 		store: records, images: images, kernels: kernels, puller: puller, options: o,
 		vms: vm.New(vm.Options{

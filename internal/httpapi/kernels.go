@@ -15,6 +15,9 @@ func (s *Server) registerKernels() {
 		OperationID: "kernel-list", Method: http.MethodGet, Path: api.RouteKernels, Summary: "kernel list", Tags: tags,
 	}, func(ctx context.Context, _ *nothing) ([]api.Kernel, error) { return list(kernels.List(ctx)) })
 	register(s, huma.Operation{
+		OperationID: "kernel-available", Method: http.MethodGet, Path: api.RouteKernelOffers, Summary: "kernel list --available", Tags: tags,
+	}, func(ctx context.Context, _ *nothing) ([]api.KernelOffer, error) { return list(kernels.Available(ctx)) })
+	register(s, huma.Operation{
 		OperationID: "kernel-show", Method: http.MethodGet, Path: api.RouteKernel, Summary: "kernel show", Tags: tags,
 	}, func(ctx context.Context, in *Named) (api.Kernel, error) { return kernels.Get(ctx, in.Ref) })
 	register(s, huma.Operation{

@@ -125,6 +125,7 @@ func (stubKernels) Get(_ context.Context, ref string) (api.Kernel, error) {
 	return api.Kernel{Name: ref}, nil
 }
 
+func (stubKernels) Available(context.Context) ([]api.KernelOffer, error) { return nil, nil }
 func (stubKernels) Pull(_ context.Context, req api.KernelPull) (api.Kernel, error) {
 	return api.Kernel{Name: req.Name}, nil
 }

@@ -46,6 +46,7 @@ type Images interface {
 type Kernels interface {
 	List(ctx context.Context) ([]api.Kernel, error)
 	Get(ctx context.Context, ref string) (api.Kernel, error)
+	Available(ctx context.Context) ([]api.KernelOffer, error)
 	Pull(ctx context.Context, req api.KernelPull) (api.Kernel, error)
 	Import(ctx context.Context, req api.KernelImport) (api.Kernel, error)
 	Remove(ctx context.Context, ref string) (api.Kernel, error)

@@ -11,6 +11,7 @@ import (
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/fsutil"
 	"github.com/banger-dev/banger/internal/image/seed"
+	"github.com/banger-dev/banger/internal/op"
 )
 
 // Export writes the image that reference names into a new file, which appears whole or not at all. Pulled again it gives an
@@ -74,6 +75,8 @@ func (s *Service) writeExport(ctx context.Context, i api.Image, format string, f
 	switch format {
 	case "", "oci":
 		return s.exportOCI(ctx, i, f)
+	case "bundle":
+		return s.exportBundle(ctx, i, f)
 	}
 	return "", errdefs.New(errdefs.ErrInvalid, "format %q is not known", format)
 }
@@ -108,4 +111,16 @@ func (d *disks) close() {
 	for _, f := range d.files {
 		f.Close()
 	}
+}
+
+// mergeDisks writes one file system that has both disks of the image.
+func mergeDisks(ctx context.Context, i api.Image, out *os.File) error {
+	disks, err := openDisks(i)
+	defer disks.close()
+	if err != nil {
+		return err
+	}
+	stage := op.Begin(ctx, "merge file systems", i.Name)
+	_, err = seed.Merge(ctx, disks.rootfs, disks.seed, out, seed.Options{})
+	return stage.End(fsutil.NoSpace(err))
 }

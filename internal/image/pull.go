@@ -14,7 +14,8 @@ import (
 	"github.com/banger-dev/banger/internal/publish"
 )
 
-// Pull makes an image of what req.Reference names: a recipe is built, anything else is an OCI reference. Callers that ask
+// Pull makes an image of what req.Reference names: a recipe is built, the bundle of
+// a name in a catalog is fetched, anything else is an OCI reference. Callers that ask
 // for the same at the same time share the work, which goes on until the last of them gives up. An image that came from
 // the same reference is replaced when the reference means something else by now, and returned as it is otherwise, unless
 // req.Force is set. A Pull that fails or is cancelled leaves nothing but layers in the cache.
@@ -32,6 +33,13 @@ func (s *Service) Pull(ctx context.Context, req api.ImagePull) (api.Image, error
 		return api.Image{}, err
 	}
 	i, err := s.pulls.do(ctx, s.log, string(key), req.Reference, func(ctx context.Context) (api.Image, error) {
+		e, err := s.cataloged(ctx, req.Reference)
+		if err != nil {
+			return api.Image{}, err
+		}
+		if e != nil {
+			return s.pullBundle(ctx, *e, req)
+		}
 		return s.pullOCI(ctx, req)
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/banger-dev/banger/api"
 	"github.com/banger-dev/banger/internal/errdefs"
+	"github.com/banger-dev/banger/internal/image/catalog"
 	"github.com/banger-dev/banger/internal/image/oci"
 	"github.com/banger-dev/banger/internal/image/recipe"
 	"github.com/banger-dev/banger/internal/keylock"
@@ -45,7 +46,8 @@ type Options struct {
 	Records Records
 	Recipes []recipe.Recipe
 	Puller  *oci.Puller
-	Flatten Flatten // nil: WriteExt4
+	Catalog *catalog.Catalog // nil: empty
+	Flatten Flatten          // nil: WriteExt4
 	Log     *slog.Logger
 }
 
@@ -55,6 +57,7 @@ type Service struct {
 	records Records
 	recipes []recipe.Recipe
 	puller  *oci.Puller
+	catalog *catalog.Catalog
 	flatten Flatten
 	log     *slog.Logger
 
@@ -76,7 +79,7 @@ func New(o Options) *Service {
 		o.Log = slog.Default()
 	}
 	return &Service{
-		dirs: o.Dirs, records: o.Records, recipes: o.Recipes, puller: o.Puller, flatten: o.Flatten, log: o.Log,
+		dirs: o.Dirs, records: o.Records, recipes: o.Recipes, puller: o.Puller, catalog: o.Catalog, flatten: o.Flatten, log: o.Log,
 		seedSize: seedSize, makeSeed: buildSeed, failpoint: func(string) {},
 	}
 }
@@ -120,23 +123,27 @@ func (s *Service) Ensure(ctx context.Context, reference, policy string) (api.Ima
 	}
 	i, err := ref.Resolve("image", images, idAndName, reference)
 	switch {
-	case err == nil && (policy != oci.PullAlways || i.Digest == "" || strings.HasPrefix(i.Source, "import:")):
+	case err == nil && (policy != oci.PullAlways || !refreshable(i)):
 		return i, missing(i)
 	case err == nil:
-		return s.Pull(ctx, api.ImagePull{Reference: i.Source, Name: i.Name, Platform: i.Platform, Kernel: i.Kernel, Policy: policy})
+		return s.Pull(ctx, api.ImagePull{Reference: strings.TrimPrefix(i.Source, "catalog:"), Name: i.Name, Platform: i.Platform, Kernel: i.Kernel, Policy: policy})
 	case !errors.Is(err, errdefs.ErrNotFound) || s.puller == nil:
 		return api.Image{}, err
 	}
 	return s.ensurePulled(ctx, reference, policy, err)
 }
 
+// refreshable tells whether the image has a source that may mean something else by now.
+func refreshable(i api.Image) bool {
+	return i.Kind != registered && i.Digest != "" && !strings.HasPrefix(i.Source, "import:")
+}
+
 // ensurePulled takes the reference as one of OCI. notFound is said of what is none.
 func (s *Service) ensurePulled(ctx context.Context, reference, policy string, notFound error) (api.Image, error) {
-	parsed, err := oci.ParseReference(reference)
-	if err != nil {
+	if _, err := oci.ParseReference(reference); err != nil {
 		return api.Image{}, errdefs.WithHint(notFound, "%v", err)
 	}
-	req := api.ImagePull{Reference: parsed.String(), Policy: policy}
+	req := api.ImagePull{Reference: reference, Policy: policy}
 	if policy == "" {
 		req.Policy = oci.PullMissing
 	}
@@ -166,6 +173,9 @@ func again(i api.Image) string {
 	}
 	if recipe, ok := strings.CutPrefix(i.Source, "build:"); ok {
 		return fmt.Sprintf("build --force --name %s %s", i.Name, recipe)
+	}
+	if name, ok := strings.CutPrefix(i.Source, "catalog:"); ok {
+		return fmt.Sprintf("pull --force --name %s %s", i.Name, name)
 	}
 	if strings.HasPrefix(i.Source, "import:") {
 		return fmt.Sprintf("import --force --name %s FILE", i.Name)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/banger-dev/banger/api"
+	"github.com/banger-dev/banger/internal/image/catalog"
 	"github.com/banger-dev/banger/internal/keylock"
 	"github.com/banger-dev/banger/internal/paths"
 	"github.com/banger-dev/banger/internal/ref"
@@ -27,7 +28,8 @@ type Records interface {
 type Options struct {
 	Dirs      paths.Dirs
 	Records   Records
-	AgentPath string // the guest agent's executable
+	AgentPath string           // the guest agent's executable
+	Catalog   *catalog.Catalog // of bundles; nil: none
 }
 
 // Service keeps kernels. Its methods may be called at the same time.
@@ -35,6 +37,7 @@ type Service struct {
 	dirs    paths.Dirs
 	records Records
 	agent   agentFile
+	bundles *catalog.Catalog
 
 	names keylock.Locks // held while a kernel of a name is made
 	boots keylock.Locks // held while an initramfs is made, by its path
@@ -45,7 +48,7 @@ type Service struct {
 
 // New returns the service. It makes no directory; see paths.Dirs.Make.
 func New(o Options) *Service {
-	return &Service{dirs: o.Dirs, records: o.Records, agent: agentFile{path: o.AgentPath}}
+	return &Service{dirs: o.Dirs, records: o.Records, agent: agentFile{path: o.AgentPath}, bundles: o.Catalog}
 }
 
 // List returns all kernels, by name.
