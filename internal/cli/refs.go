@@ -58,6 +58,11 @@ type act func(ctx context.Context, c *api.Client, vm api.VM, progress api.Progre
 
 // eachVM resolves refs by one listing and acts on the VMs concurrently, printing their names in the order given.
 func (a *app) eachVM(cmd *cobra.Command, refs []string, act act) error {
+	return a.eachVMOr(cmd, refs, act, func(err error) error { return err })
+}
+
+// eachVMOr is eachVM where absent decides what it means that a reference names no VM.
+func (a *app) eachVMOr(cmd *cobra.Command, refs []string, act act, absent func(error) error) error {
 	ctx, operation := cmd.Context(), operation(cmd)
 	client, err := a.client()
 	if err != nil {
@@ -73,7 +78,7 @@ func (a *app) eachVM(cmd *cobra.Command, refs []string, act act) error {
 	return a.each(display, operation, refs, func(i int) (string, error) {
 		vm, err := findVM(vms, refs[i])
 		if err != nil {
-			return "", err
+			return "", absent(err)
 		}
 		task := display.Task(operation + " " + vm.Name)
 		defer task.Done()

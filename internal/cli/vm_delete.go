@@ -16,16 +16,21 @@ func newVMDelete(a *app) *cobra.Command {
 		Use: "delete REF...", Aliases: []string{"rm"}, Short: "Delete VMs with all their files",
 		Annotations: called("vm delete"), Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.completeVMs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.eachVM(cmd, args, func(ctx context.Context, c *api.Client, vm api.VM, progress api.Progress) error {
+			return a.eachVMOr(cmd, args, func(ctx context.Context, c *api.Client, vm api.VM, progress api.Progress) error {
 				err := c.DeleteVM(ctx, vm.ID, api.DeleteRequest{Force: force}, progress)
 				if errors.Is(err, errdefs.ErrNotFound) {
 					return nil // somebody else was faster
 				}
 				return err
+			}, func(err error) error {
+				if force && errors.Is(err, errdefs.ErrNotFound) {
+					return nil // as it should be
+				}
+				return err
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill a VM that runs")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill a VM that runs; one that does not exist is no error")
 	return cmd
 }
 

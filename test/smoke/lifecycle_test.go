@@ -45,6 +45,7 @@ func vmLifecycle(t *testing.T, b *banger) {
 	b.fails(1, []string{"life"}, "vm", "delete", "life") // it runs
 	b.ok("vm", "delete", "-f", "life")
 	b.fails(1, []string{"life", "not found"}, "vm", "show", "life")
+	b.ok("vm", "delete", "-f", "life") // it is gone, as it should be
 
 	// Several at once, printed in the order given; a bad one does not stop the good ones.
 	b.ok("vm", "create", "--name", "one", "--image", "minimal", "--no-start")
@@ -107,7 +108,7 @@ func invalidSpec(t *testing.T, b *banger) {
 		text string
 		args []string
 	}{
-		{125, `image "nonesuch" not found`, []string{"vm", "run", "--image", "nonesuch", "--", "true"}},
+		{125, `image "nonesuch" not found`, []string{"vm", "run", "--image", "nonesuch", "--pull", "never", "--", "true"}},
 		{2, "unknown flag", []string{"vm", "run", "--frobnicate"}},
 		{125, "name", []string{"vm", "run", "--image", "minimal", "--name", "Bad_Name", "--", "true"}},
 		{125, "vcpu", []string{"vm", "run", "--image", "minimal", "--vcpu", "1000", "--", "true"}},

@@ -3,10 +3,13 @@
 package smoke
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/banger-dev/banger/api"
 )
@@ -20,6 +23,23 @@ func kill9(t *testing.T, pid int) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatalf("kill %d: %v", pid, err)
 	}
+}
+
+// awaitEnd waits for a process that has been killed: the kernel still has its memory to free.
+func awaitEnd(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+	if err == nil && n == 0 {
+		err = errors.New("it still runs after 10 s")
+	}
+	return err
 }
 
 // daemonPID asks the running daemon.
@@ -63,8 +83,8 @@ func shimKill(t *testing.T, b *banger) {
 	if got := b.eventually(vm, api.StateFailed); got.Exit == nil || got.Exit.Reason != "shim-lost" {
 		t.Errorf("exit %+v", got.Exit)
 	}
-	if syscall.Kill(running.VMMPID, 0) == nil {
-		t.Error("the VMM outlived its shim")
+	if err := awaitEnd(running.VMMPID); err != nil {
+		t.Errorf("the VMM outlived its shim: %v", err)
 	}
 	b.ok("vm", "start", vm)
 	b.ok("vm", "exec", vm, "--", "true")
