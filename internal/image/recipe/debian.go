@@ -81,7 +81,7 @@ func (*Debian) Name() string { return debianName }
 // Config implements Recipe.
 func (*Debian) Config() api.ImageConfig {
 	return api.ImageConfig{
-		Cmd: []string{"/bin/bash", "-l"}, Workdir: "/root",
+		Cmd: []string{"/bin/bash", "-l"},
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"},
 	}
 }

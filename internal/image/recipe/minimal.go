@@ -35,7 +35,7 @@ func (*Minimal) Name() string { return "minimal" }
 // Config implements Recipe.
 func (*Minimal) Config() api.ImageConfig {
 	return api.ImageConfig{
-		Cmd: []string{"/bin/sh", "-l"}, Workdir: "/root",
+		Cmd: []string{"/bin/sh", "-l"},
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}
 }
