@@ -32,10 +32,13 @@ func TestScripts(t *testing.T) {
 			return furnish(home)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status":     cmdStatus,
-			"killdaemon": cmdKillDaemon,
-			"waitfile":   cmdWaitFile,
-			"waitvm":     cmdWaitVM,
+			"status":        cmdStatus,
+			"killdaemon":    cmdKillDaemon,
+			"waitfile":      cmdWaitFile,
+			"waitvm":        cmdWaitVM,
+			"dockerarchive": cmdDockerArchive,
+			"damage":        cmdDamage,
+			"export-rootfs": cmdExportRootfs,
 		},
 	})
 }

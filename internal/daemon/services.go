@@ -88,7 +88,9 @@ func (s *services) reconcile(ctx context.Context) error {
 	return s.vms.Reconcile(ctx)
 }
 
-func (s *services) close() error { return errors.Join(s.vms.Close(), s.puller.Close(), s.store.Close()) }
+func (s *services) close() error {
+	return errors.Join(s.vms.Close(), s.puller.Close(), s.store.Close())
+}
 
 // http returns the services as the API serves them.
 func (s *services) http(d *daemon) httpapi.Services {

@@ -44,12 +44,13 @@ func (s *Server) operate(ctx context.Context, w http.ResponseWriter, kind, subje
 		default:
 		}
 	})
-	defer s.operations.add(o.ID, running)()
+	forget := s.operations.add(o.ID, running)
 
 	var last api.Event
 	go func() {
 		defer close(events)
 		last = outcome(ctx, o, run)
+		forget() // before the client is told: what it lists next does not have it
 	}()
 	w.Header().Set("Content-Type", ndjson)
 	out := eventWriter{operation: o.ID, to: w, flush: http.NewResponseController(w).Flush}

@@ -88,22 +88,28 @@ func (stubImages) Pull(_ context.Context, req api.ImagePull) (api.Image, error) 
 func (stubImages) Register(_ context.Context, req api.ImageRegister) (api.Image, error) {
 	return api.Image{Name: req.Name}, nil
 }
+
 func (stubImages) Promote(_ context.Context, ref string) (api.Image, error) {
 	return api.Image{Name: ref}, nil
 }
+
 func (stubImages) Verify(_ context.Context, ref string) (api.Image, error) {
 	return api.Image{Name: ref}, nil
 }
+
 func (stubImages) Tag(_ context.Context, ref string, req api.ImageTag) (api.Image, error) {
 	return api.Image{Name: req.Name, Source: ref}, nil
 }
+
 func (stubImages) Seed(_ context.Context, ref string, _ api.ImageSeed) (api.Image, error) {
 	return api.Image{Name: ref}, nil
 }
+
 func (stubImages) Import(_ context.Context, req api.ImageImport, archive io.Reader) (api.Image, error) {
 	n, err := io.Copy(io.Discard, archive)
 	return api.Image{Name: req.Name, Rootfs: api.File{Size: n}}, err
 }
+
 func (stubImages) Export(_ context.Context, ref string, req api.ImageExport) (api.ImageExported, error) {
 	return api.ImageExported{File: req.File, Digest: ref}, nil
 }
@@ -114,6 +120,7 @@ func (stubImages) CachePrune(_ context.Context, keep bool) (api.Pruned, error) {
 	}
 	return api.Pruned{Freed: 7}, nil
 }
+
 func (stubImages) Delete(_ context.Context, ref string) (api.Image, error) {
 	return api.Image{}, errdefs.New(errdefs.ErrInUse, "delete image %s: vm web uses it", ref)
 }

@@ -55,7 +55,7 @@ func (s *Service) fetcher(ctx context.Context, name string) (fetcher, error) {
 		return fetch, nil
 	}
 	notFound := errdefs.WithHint(errdefs.New(errdefs.ErrNotFound, "no catalog has it"),
-		"banger kernel list --available shows what there is; banger kernel import takes files")
+		"debian-cloud is always there; banger kernel list --available shows all; banger kernel import takes files")
 	if s.bundles == nil {
 		return nil, notFound
 	}
