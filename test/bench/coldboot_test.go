@@ -185,11 +185,20 @@ type bareMachine struct {
 	dir                     string
 }
 
-// bareMachine boots nothing: it reads the arguments of a running VM's VMM, and keeps fresh disks for each run.
+// bareMachine reads the arguments of a VM's VMM and keeps the VM's disks as they were before its first boot.
 func (h host) bareMachine(t *testing.T) bareMachine {
-	vm := h.must("vm", "run", "-d", "--image", "minimal")
+	vm := h.must("vm", "create", "--no-start", "--image", "minimal")
 	shown := h.show(vm)
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", shown.VMMPID))
+	m := bareMachine{vcpu: shown.VCPU, memory: shown.Memory, dir: t.TempDir()}
+	m.overlay, m.work = filepath.Join(m.dir, "overlay"), filepath.Join(m.dir, "work")
+	vmDir := filepath.Join(h.home, "state", "vms", shown.ID)
+	for dst, src := range map[string]string{m.overlay: "overlay.ext4", m.work: "root.ext4"} {
+		if _, err := fsutil.Clone(dst, filepath.Join(vmDir, src)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.must("vm", "start", vm)
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", h.show(vm).VMMPID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,21 +210,10 @@ func (h host) bareMachine(t *testing.T) bareMachine {
 		}
 		return args[i+1]
 	}
-	h.must("vm", "stop", vm)
-	vmDir := filepath.Join(h.home, "state", "vms", shown.ID)
-	m := bareMachine{
-		kernel: after("-kernel"), initrd: after("-initrd"), cmdline: after("-append"),
-		vcpu: shown.VCPU, memory: shown.Memory, dir: t.TempDir(),
-	}
+	m.kernel, m.initrd, m.cmdline = after("-kernel"), after("-initrd"), after("-append")
 	m.base = filepath.Join(h.home, "state", "images", shown.ImageID, "rootfs.ext4")
 	m.modules = filepath.Join(filepath.Dir(m.kernel), "modules.ext4")
-	m.overlay, m.work = filepath.Join(m.dir, "overlay"), filepath.Join(m.dir, "work")
-	for dst, src := range map[string]string{m.overlay: "overlay.ext4", m.work: "root.ext4"} {
-		if _, err := fsutil.Clone(dst, filepath.Join(vmDir, src)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.must("vm", "delete", vm)
+	h.must("vm", "delete", "-f", vm)
 	return m
 }
 
