@@ -138,9 +138,11 @@ type KernelOffer struct {
 
 // ImageBuild asks for an image made on this machine.
 type ImageBuild struct {
-	Recipe string `json:"recipe" doc:"debian-bookworm or minimal"`
-	Name   string `json:"name,omitempty" doc:"default: the recipe's name"`
-	Force  bool   `json:"force,omitempty" doc:"replace an image of that name"`
+	Recipe     string `json:"recipe,omitempty" doc:"debian-bookworm or minimal; or else a Dockerfile is given"`
+	Dockerfile string `json:"dockerfile,omitempty" doc:"absolute path; needs a name"`
+	Context    string `json:"context,omitempty" doc:"with a Dockerfile: absolute path of the directory that it may copy from"`
+	Name       string `json:"name,omitempty" doc:"default: the recipe's name"`
+	Force      bool   `json:"force,omitempty" doc:"replace an image of that name"`
 }
 
 // KernelPull asks for a kernel by its catalog name.

@@ -18,11 +18,14 @@ import (
 	"github.com/banger-dev/banger/internal/userns"
 )
 
-// Build makes an image by a recipe. While another Build of the same name runs, it waits, until ctx ends, and returns
+// Build makes an image by a recipe, or of a Dockerfile. While another Build of the same name runs, it waits, until ctx ends, and returns
 // what that one made if it is from the same recipe. A name that is taken otherwise is errdefs.ErrExists, unless
 // req.Force is set: then the image of that name is replaced, though VMs that use it keep it. A Build that fails or is
 // cancelled leaves nothing.
 func (s *Service) Build(ctx context.Context, req api.ImageBuild) (api.Image, error) {
+	if req.Dockerfile != "" {
+		return s.buildDockerfile(ctx, req)
+	}
 	r, err := s.recipe(req.Recipe)
 	if err != nil {
 		return api.Image{}, err

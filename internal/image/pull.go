@@ -162,10 +162,10 @@ func (s *Service) publishAs(ctx context.Context, src *oci.Image, name string, re
 	ours := old != nil && old.Source == src.Reference
 	switch {
 	case old == nil, req.Force:
-	case !ours:
-		return api.Image{}, exists(name)
-	case old.Digest == src.Digest && old.Kernel == req.Kernel && missing(*old) == nil:
+	case ours && old.Digest == src.Digest && old.Kernel == req.Kernel && missing(*old) == nil:
 		return *old, nil
+	case !ours || req.Reference == "": // only a reference may come to mean something else
+		return api.Image{}, exists(name)
 	}
 	draft := api.Image{
 		Name: name, Source: src.Reference, Digest: src.Digest, Platform: src.Platform, Config: src.Config,

@@ -135,7 +135,7 @@ func (s *Service) Ensure(ctx context.Context, reference, policy string) (api.Ima
 
 // refreshable tells whether the image has a source that may mean something else by now.
 func refreshable(i api.Image) bool {
-	return i.Kind != registered && i.Digest != "" && !strings.HasPrefix(i.Source, "import:")
+	return i.Kind != registered && i.Digest != "" && !strings.HasPrefix(i.Source, "import:") && !strings.HasPrefix(i.Source, "dockerfile:")
 }
 
 // ensurePulled takes the reference as one of OCI. notFound is said of what is none.
@@ -173,6 +173,9 @@ func again(i api.Image) string {
 	}
 	if recipe, ok := strings.CutPrefix(i.Source, "build:"); ok {
 		return fmt.Sprintf("build --force --name %s %s", i.Name, recipe)
+	}
+	if file, ok := strings.CutPrefix(i.Source, "dockerfile:"); ok {
+		return fmt.Sprintf("build --force --name %s -f %s DIR", i.Name, file)
 	}
 	if name, ok := strings.CutPrefix(i.Source, "catalog:"); ok {
 		return fmt.Sprintf("pull --force --name %s %s", i.Name, name)
