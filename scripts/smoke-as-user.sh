@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 user=banger-ci
-scenarios=${1:-bare_run,command_exit_status,stdin_pipe,vm_lifecycle,concurrent_run,no_privileged_call}
+scenarios=${1:-bare_run,command_exit_status,stdin_pipe,vm_lifecycle,concurrent_run,systemd_run,no_privileged_call}
 
 id "$user" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$user"
 dir=$(mktemp -d "/home/$user/smoke-XXXXXX")
