@@ -147,7 +147,11 @@ func (s *Service) ensurePulled(ctx context.Context, reference, policy string, no
 	if policy == "" {
 		req.Policy = oci.PullMissing
 	}
-	return s.Pull(ctx, req)
+	i, err := s.Pull(ctx, req)
+	if err != nil && ctx.Err() == nil && errdefs.Hint(err) == "" {
+		err = errdefs.WithHint(err, "no image here is called %q, so it was taken for one elsewhere; banger image list shows what there is", reference)
+	}
+	return i, err
 }
 
 // missing returns errdefs.ErrUnavailable when a file of the image is not there.
