@@ -35,7 +35,7 @@ func commandExitStatus(t *testing.T, b *banger) {
 func stdinPipe(t *testing.T, b *banger) {
 	file := make([]byte, 3<<20+7)
 	_, _ = rand.Read(file)
-	r := b.tryInput(bytes.NewReader(file), "vm", "run", "--rm", "-i", "--image", "minimal", "--", "cat")
+	r := b.tryInput(bytes.NewReader(file), "vm", "run", "--rm", "--image", "minimal", "--", "cat")
 	if r.code != 0 || r.stdout != string(file) {
 		t.Fatalf("cat gave back %d of %d bytes, exit %d: %s", len(r.stdout), len(file), r.code, r.stderr)
 	}

@@ -38,6 +38,8 @@ var scenarios = []scenario{
 	{"net_none", netNone},
 	{"offline_run", offlineRun},
 	{"image_seed_in_root", imageSeedInRoot},
+	{"image_oci_roundtrip", imageRoundtrip},
+	{"register_promote_delete", registerPromoteDelete},
 	{"systemd_run", systemdRun},
 	{"daemon_kill9_keeps_vm", daemonKillKeepsVM},
 	{"shim_kill9", shimKill},
