@@ -7,7 +7,7 @@ GOLANGCI = go tool -modfile=tools/go.mod golangci-lint
 SMOKE ?=
 FUZZTIME ?= 10s
 
-.PHONY: help run test setup setup-test build install unit race lint fmt smoke bench fuzz docs docs-check clean
+.PHONY: help run test setup setup-test build install unit race integration lint fmt smoke bench fuzz docs docs-check clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -15,7 +15,7 @@ help: ## print this list
 run: setup build ## install what is missing, build, boot a VM and run something in it
 	scripts/demo.sh
 
-test: setup-test build lint docs-check race smoke ## install what the tests need and pass them all
+test: setup-test build lint docs-check race integration smoke ## install what the tests need and pass them all
 
 setup: ## install the host packages that banger needs (asks for sudo only where not root)
 	scripts/setup.sh run
@@ -37,6 +37,12 @@ unit: ## unit tests: no VM, no network
 
 race: ## unit tests under the race detector
 	CGO_ENABLED=1 go test -race -timeout 10m ./...
+
+# Oracles are compared through loop mounts, which only root can make.
+ROOT_TESTS = $(if $(filter 0,$(shell id -u)),BANGER_TEST_ORACLE=1 BANGER_TEST_MOUNT=1)
+integration: build ## tests that boot machines, fetch packages, run registries and, as root, compare with other tools
+	BANGER_TEST_VM=1 BANGER_TEST_REGISTRY=1 $(ROOT_TESTS) go test -count=1 -p 1 -timeout 15m \
+		./internal/ext4/... ./internal/image/... ./internal/kernel/... ./internal/guest/... ./internal/vm/... ./internal/vmm/...
 
 lint: ## go vet, golangci-lint with the import rules, gofumpt
 	go vet ./...

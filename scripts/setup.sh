@@ -6,7 +6,7 @@ usage() { echo "usage: scripts/setup.sh run|test" >&2; exit 2; }
 [ $# -eq 1 ] || usage
 
 run=(qemu-system-x86 mmdebstrap uidmap busybox-static kmod debian-archive-keyring)
-test=(e2fsprogs umoci skopeo buildah zstd xz-utils lz4 bzip2 gzip cpio strace git curl openssh-client gcc libc6-dev)
+test=(e2fsprogs umoci skopeo buildah docker-registry apache2-utils zstd xz-utils lz4 bzip2 gzip cpio strace git curl openssh-client gcc libc6-dev)
 case $1 in
 run) want=("${run[@]}") ;;
 test) want=("${run[@]}" "${test[@]}") ;;

@@ -189,7 +189,7 @@ func TestRealBootFailures(t *testing.T) {
 		}, errdefs.ErrUnavailable, "qemu"},
 		"not a kernel": {func(o *Options) {
 			o.Kernels = otherKernel{o.Kernels, busybox}
-		}, errdefs.ErrUnavailable, "stage vmm"},
+		}, errdefs.ErrInvalid, "stage vmm"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
