@@ -242,8 +242,10 @@ func (m bareMachine) run(t *testing.T) error {
 		serial, path string
 		opts         string
 	}{
-		{proto.SerialRootfs, m.base, ",read-only=on"}, {proto.SerialOverlay, m.overlay, ",snapshot=on"},
-		{proto.SerialWork, m.work, ",snapshot=on"}, {proto.SerialModules, m.modules, ",read-only=on"},
+		{proto.SerialRootfs, m.base, ",read-only=on"},
+		{proto.SerialOverlay, m.overlay, ",snapshot=on"},
+		{proto.SerialWork, m.work, ",snapshot=on"},
+		{proto.SerialModules, m.modules, ",read-only=on"},
 	} {
 		args = append(args, "-drive", fmt.Sprintf("id=%s,if=none,format=raw,file=%s,file.locking=off%s", d.serial, d.path, d.opts),
 			"-device", fmt.Sprintf("virtio-blk-device,drive=%s,serial=%s", d.serial, d.serial))
