@@ -187,9 +187,11 @@ func noPrivilegedCall(t *testing.T, b *banger) {
 	b.stopDaemon()
 	trace := filepath.Join(t.TempDir(), "trace")
 	daemon := b.command("daemon", "run")
-	strace := exec.Command("strace", append([]string{"-f", "-qq", "-o", trace, "-e",
+	strace := exec.Command("strace", append([]string{
+		"-f", "-qq", "-o", trace, "-e",
 		"trace=mount,umount2,fsmount,move_mount,mount_setattr,setuid,setgid,setreuid,setregid,setresuid,setresgid,pivot_root,chroot",
-		daemon.Path}, daemon.Args[1:]...)...)
+		daemon.Path,
+	}, daemon.Args[1:]...)...)
 	strace.Env = daemon.Env
 	if err := strace.Start(); err != nil {
 		t.Fatal(err)
