@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/unixsock"
 )
 
@@ -90,6 +92,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 }
 
 func newRequest(ctx context.Context, method, path string, body any) (*http.Request, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
 	content, stream := body.(io.Reader)
 	kind := "application/octet-stream"
 	if body != nil && !stream {
@@ -108,6 +113,20 @@ func newRequest(ctx context.Context, method, path string, body any) (*http.Reque
 		req.Header.Set("Content-Type", kind)
 	}
 	return req, nil
+}
+
+// checkPath refuses references that would not be a segment of the path: it would lead to another route.
+func checkPath(path string) error {
+	path, _, _ = strings.Cut(path, "?")
+	for _, segment := range strings.Split(path, "/")[1:] {
+		switch segment {
+		case "":
+			return errdefs.New(errdefs.ErrInvalid, "id or name is required")
+		case ".", "..":
+			return errdefs.New(errdefs.ErrNotFound, "%q not found", segment)
+		}
+	}
+	return nil
 }
 
 // transportError takes away what net/http puts around an error: on a socket, method and URL say nothing.
