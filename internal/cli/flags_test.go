@@ -54,6 +54,19 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
+func TestBrief(t *testing.T) {
+	for source, want := range map[string]string{
+		"":              "",
+		"build:minimal": "build:minimal",
+		"apt:linux-image-6.1.0-56-cloud-amd64=6.1.192-2 sha256:e7d0": "apt:linux-image-6.1.0-56-cloud-amd64=...",
+		"docker.io/library/alpine@sha256:e7d0":                       "docker.io/library/alpine",
+	} {
+		if got := brief(source); got != want {
+			t.Errorf("brief(%q) = %q, want %q", source, got, want)
+		}
+	}
+}
+
 func TestTable(t *testing.T) {
 	out := &strings.Builder{}
 	tab := table{header: []string{"NAME", "STATE", "N"}}

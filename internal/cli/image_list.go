@@ -31,7 +31,7 @@ func newImageList(a *app) *cobra.Command {
 						return err
 					}
 				}
-				t.add(i.Name, i.ID, i.Kind, size.Format(i.Rootfs.Allocated), i.Source, age(i.CreatedAt))
+				t.add(i.Name, i.ID, i.Kind, size.Format(i.Rootfs.Allocated), brief(i.Source), age(i.CreatedAt))
 			}
 			if f.quiet {
 				return nil

@@ -42,7 +42,7 @@ func newKernelList(a *app) *cobra.Command {
 				if k.Modules != nil {
 					total += k.Modules.Allocated
 				}
-				t.add(k.Name, k.ID, k.Version, k.Arch, size.Format(total), k.Source, age(k.CreatedAt))
+				t.add(k.Name, k.ID, k.Version, k.Arch, size.Format(total), brief(k.Source), age(k.CreatedAt))
 			}
 			if f.quiet {
 				return nil

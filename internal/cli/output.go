@@ -129,3 +129,15 @@ func stamp(t *time.Time) string {
 	}
 	return t.Local().Format("2006-01-02 15:04:05")
 }
+
+// brief shortens where something is from to what fits a table: without digests, and cut when it is still long. `show`
+// and --json have all of it.
+func brief(source string) string {
+	const width = 40
+	source, _, _ = strings.Cut(source, " ")
+	source, _, _ = strings.Cut(source, "@sha256:")
+	if runes := []rune(source); len(runes) > width {
+		return string(runes[:width-3]) + "..."
+	}
+	return source
+}
