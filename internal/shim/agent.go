@@ -13,6 +13,7 @@ import (
 
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/guest/proto"
+	"github.com/banger-dev/banger/internal/shim/console"
 	"github.com/banger-dev/banger/internal/shim/control"
 )
 
@@ -20,6 +21,7 @@ const (
 	identityTimeout = 60 * time.Second // growing a large file system is part of it
 	sessionWait     = 10 * time.Second // a request waits that long for an agent that is restarting
 	entropyBytes    = 64
+	maxWarnings     = 32 // of one boot that are passed on
 )
 
 // sessions keeps a session with the agent for as long as the port is open. The outcome of the first goes to ready.
@@ -37,14 +39,13 @@ func (s *shim) sessions(ctx context.Context, port net.Conn, ready chan<- error) 
 			}
 			continue
 		}
-		failures = 0
 		err = s.session(ctx, agent)
 		select {
 		case ready <- err:
 		default: // the boot is over; this is a later session
 			if err != nil {
 				s.log.Warn("agent has come back but takes no identity", "error", err)
-				s.board.warn("the guest's agent restarted and could not be set up: " + err.Error())
+				s.board.warn("the guest's agent restarted and could not be set up: " + console.Clean([]byte(err.Error())))
 			}
 		}
 		if err == nil {
@@ -58,6 +59,14 @@ func (s *shim) sessions(ctx context.Context, port net.Conn, ready chan<- error) 
 		s.board.change(func(st *control.State) { st.Agent = false })
 		if err := agent.Close(); err != nil {
 			s.log.Debug("agent session did not close", "error", err)
+		}
+		if err == nil {
+			failures = 0
+			continue
+		}
+		failures++
+		if !pause(ctx, failures) {
+			return
 		}
 	}
 }
@@ -91,11 +100,25 @@ func (s *shim) session(ctx context.Context, agent Agent) error {
 		}
 		return err
 	}
+	info = presentable(info)
 	s.link.set(agent)
 	for _, w := range info.Warnings {
 		s.board.warn(w)
 	}
 	return s.board.step(identified, func(st *control.State) { st.Agent, st.Guest = true, &info })
+}
+
+// presentable returns what a guest says of itself as short printable text: it is recorded and shown on terminals.
+func presentable(info proto.Info) proto.Info {
+	for _, text := range []*string{&info.Version, &info.BootID, &info.Init, &info.Kernel, &info.Hostname} {
+		*text = console.Clean([]byte(*text))
+	}
+	warnings := info.Warnings[:min(len(info.Warnings), maxWarnings)]
+	info.Warnings = make([]string, 0, len(warnings))
+	for _, w := range warnings {
+		info.Warnings = append(info.Warnings, console.Clean([]byte(w)))
+	}
+	return info
 }
 
 // firstAnswer notes how long the boot took, once.

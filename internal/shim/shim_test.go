@@ -6,10 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,6 +198,55 @@ func TestAgentThatRestarts(t *testing.T) {
 	}
 	if e := r.exit(); e.Reason != "stopped" {
 		t.Errorf("exit: %+v", e)
+	}
+}
+
+// fickle is an agent that is gone as soon as it is set up, or that cannot be.
+type fickle struct{ err error }
+
+func (fickle) Transport() http.RoundTripper { return http.DefaultTransport }
+func (f fickle) SetIdentity(context.Context, proto.Identity) (proto.Info, error) {
+	return proto.Info{}, f.err
+}
+
+func (fickle) Shutdown(context.Context, proto.ShutdownRequest) error { return errors.ErrUnsupported }
+func (fickle) Close() error                                          { return nil }
+func (fickle) Done() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+// A guest whose agent comes again and again without taking its identity does not keep the shim busy.
+func TestAgentThatRefusesIsNotAskedWithoutPause(t *testing.T) {
+	var asked atomic.Int32
+	r := run(t, func(ctx context.Context, _ fake.Hardware) vmm.Cause {
+		<-ctx.Done()
+		return vmm.CausePoweroff
+	}, func(_ *control.Spec, p *Parts) {
+		p.Connect = func(context.Context, net.Conn) (Agent, error) {
+			if asked.Add(1) == 1 {
+				return fickle{}, nil
+			}
+			return fickle{err: errors.New("no")}, nil
+		}
+	})
+	r.until("refused", func(s control.State) bool { return len(s.Warnings) > 0 })
+	time.Sleep(300 * time.Millisecond)
+	if n := asked.Load(); n > 10 {
+		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// What a guest says of itself drives no terminal and fills no memory.
+func TestGuestThatSaysTooMuch(t *testing.T) {
+	r := run(t, func(ctx context.Context, h fake.Hardware) vmm.Cause {
+		_ = agent.Serve(ctx, h.Agent, agent.Options{Version: "\x1b[2J\x07evil" + strings.Repeat("x", 100000)})
+		return vmm.CausePoweroff
+	}, nil)
+	version := r.running().Guest.Version
+	if len(version) > 1000 || !strings.HasPrefix(version, "evilx") {
+		t.Errorf("%d bytes: %.20q", len(version), version)
 	}
 }
 
