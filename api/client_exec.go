@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/guest/proto"
 	"github.com/banger-dev/banger/internal/guest/wire"
 )
@@ -21,6 +22,9 @@ type TerminalSize = wire.Size
 
 // ErrNoExit means that the connection ended before the command did: the guest or the daemon died.
 var ErrNoExit = wire.ErrNoExit
+
+// maxRequest is the largest request that the daemon takes, in bytes.
+const maxRequest = 1 << 20
 
 // Exec runs a command in a running VM, connected to streams, until it exits, ctx ends or streams cannot be written to.
 // The last two hang the command up. A command that could not be started is a status with an Error and no error.
@@ -37,6 +41,11 @@ func (c *Client) upgrade(ctx context.Context, path string, body any) (io.ReadWri
 	req, err := newRequest(ctx, http.MethodPost, path, body)
 	if err != nil {
 		return nil, err
+	}
+	if req.ContentLength > maxRequest { // it would be cut off while it is sent, and the refusal lost
+		return nil, errdefs.WithHint(
+			errdefs.New(errdefs.ErrInvalid, "the command and its environment have %d bytes, more than %d", req.ContentLength, maxRequest),
+			"send what is large through standard input")
 	}
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", proto.UpgradeStream)

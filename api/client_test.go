@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/banger-dev/banger/internal/errdefs"
@@ -29,5 +30,14 @@ func TestReferencesThatAreNoSegment(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A request that the daemon would refuse while it is being sent is refused before, with the reason.
+func TestExecOfTooMuch(t *testing.T) {
+	c := &Client{}
+	_, err := c.Exec(t.Context(), "box", ExecRequest{Command: []string{"echo", strings.Repeat("x", maxRequest)}}, Streams{})
+	if !errors.Is(err, errdefs.ErrInvalid) || errdefs.Hint(err) == "" {
+		t.Errorf("Exec = %v", err)
 	}
 }
