@@ -29,7 +29,7 @@ const pullRounds = 3
 // cost is what one side took in one round.
 type cost struct {
 	wall, cpu float64 // seconds; cpu is of all processes of the side, but not of the registry
-	peak      float64 // MB (10^6 bytes), resident, of its largest process
+	peak      float64 // MB (10^6 bytes), resident, of its largest process; the kernel counts from the fork, so at least what this one has
 }
 
 // side is one way from the registry to files on disk.
