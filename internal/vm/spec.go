@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/banger-dev/banger/internal/errdefs"
 	"github.com/banger-dev/banger/internal/names"
 	"github.com/banger-dev/banger/internal/proc"
+	"github.com/banger-dev/banger/internal/size"
 	"github.com/banger-dev/banger/internal/store"
 )
 
@@ -70,7 +72,12 @@ func validate(spec api.VMSpec) error {
 		{"overlay size", spec.OverlaySize, minDisk, maxDisk},
 	} {
 		if bound.value < bound.min || bound.value > bound.max {
-			return errdefs.New(errdefs.ErrInvalid, "%s %d is not between %d and %d", bound.what, bound.value, bound.min, bound.max)
+			show := size.Format
+			if bound.what == "vcpu" {
+				show = func(n int64) string { return strconv.FormatInt(n, 10) }
+			}
+			return errdefs.New(errdefs.ErrInvalid, "%s %s is not between %s and %s",
+				bound.what, show(bound.value), show(bound.min), show(bound.max))
 		}
 	}
 	switch spec.Net {
