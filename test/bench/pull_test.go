@@ -192,7 +192,8 @@ func umociSide(t *testing.T, dir, ref string, size int64) side {
 	}
 }
 
-// podmanSide ends with an unpacked tree, not a disk.
+// podmanSide ends with an unpacked tree, not a disk. Its notes on blobs, which are the user's and no content, stay from
+// round to round and make it faster.
 func podmanSide(t *testing.T, dir, ref string) side {
 	podman := []string{"podman", "--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp")}
 	remove := func() error { _, err := command(append(podman, "rmi", "--all", "--force")...); return err }
