@@ -148,10 +148,14 @@ func (s *Service) ensurePulled(ctx context.Context, reference, policy string, no
 		req.Policy = oci.PullMissing
 	}
 	i, err := s.Pull(ctx, req)
-	if err != nil && ctx.Err() == nil && errdefs.Hint(err) == "" {
-		err = errdefs.WithHint(err, "no image here is called %q, so it was taken for one elsewhere; banger image list shows what there is", reference)
+	if err == nil || ctx.Err() != nil {
+		return i, err
 	}
-	return i, err
+	hint := errdefs.Hint(err)
+	if hint == "" {
+		hint = "no image here is called so, and it was taken for one elsewhere; banger image list shows what there is"
+	}
+	return i, errdefs.WithHint(fmt.Errorf("%s here; %w", notFound.Error(), err), "%s", hint)
 }
 
 // missing returns errdefs.ErrUnavailable when a file of the image is not there.
