@@ -54,7 +54,7 @@ fmt: ## format
 smoke: build ## scenarios on real VMs; SMOKE=name for one
 	SMOKE='$(SMOKE)' go test -tags smoke -count=1 -timeout 20m -v ./test/smoke
 
-bench: build ## cold boot against a bare QEMU of the same kernel, initramfs and disks
+bench: build ## cold boot against a bare QEMU, image pull against skopeo, umoci and podman; BENCH_LARGE=1 for 2 GB
 	go test -tags bench -count=1 -timeout 20m -v ./test/bench
 
 fuzz: ## every fuzz target for FUZZTIME (default 10s) each
