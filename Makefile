@@ -1,5 +1,7 @@
 # `make` alone prints what can be done.
 export CGO_ENABLED := 0
+# Debian keeps e2fsprogs, which the tests compare with, out of an ordinary user's path.
+export PATH := $(PATH):/usr/sbin:/sbin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X github.com/banger-dev/banger/internal/version.Version=$(VERSION)'
 GOLANGCI = go tool -modfile=tools/go.mod golangci-lint

@@ -67,7 +67,7 @@ func TestReadsWhatMke2fsMakes(t *testing.T) {
 			got := read(t, image)
 			delete(got, "lost+found")
 			root := got[""]
-			root.Time = want[""].Time // mke2fs sets its own
+			root.Time, root.UID, root.GID = want[""].Time, want[""].UID, want[""].GID // mke2fs sets its own
 			got[""] = root
 			if s, ok := got["hole-at-end"]; ok && strings.Contains(options, "inline_data") {
 				// mke2fs 1.47.0 drops a hole at the end of a file; debugfs says so too.

@@ -76,7 +76,7 @@ func TestStartFails(t *testing.T) {
 		{"no kernel", "echo 'qemu: invalid kernel header' >&2; exit 1", "invalid kernel", errdefs.ErrInvalid},
 		{"silent", "exit 7", "exit status 7", nil},
 		{"talks nonsense", "echo nonsense >&3; exec sleep 100", "parse qmp message", nil},
-		{"endless line", "exec cat /dev/zero >&3", "too long", nil},
+		{"endless line", "exec cat /dev/zero >&3 2>/dev/null", "too long", nil},
 	} {
 		t.Run(one.name, func(t *testing.T) {
 			m := fakeMachine(t, one.body)
