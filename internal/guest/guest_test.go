@@ -84,7 +84,7 @@ func run(t *testing.T, c *guest.Client, req proto.ExecRequest, stdin io.Reader) 
 	t.Helper()
 	var out, errOut bytes.Buffer
 	req.Stdin = stdin != nil
-	s, err := c.Exec(timeout(t, 30*time.Second), req, wire.Streams{Stdin: stdin, Stdout: &out, Stderr: &errOut})
+	s, err := c.Exec(timeout(t, 2*time.Minute), req, wire.Streams{Stdin: stdin, Stdout: &out, Stderr: &errOut})
 	if err != nil {
 		t.Fatalf("exec %q: %v", req.Command, err)
 	}

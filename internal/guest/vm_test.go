@@ -135,7 +135,10 @@ func TestAgentSurvives(t *testing.T) {
 		t.Errorf("info %+v, error %v", info, err)
 	}
 	// The image's own command ends the machine, too.
-	run(t, c, sh("poweroff"), nil)
+	status, err := c.Exec(timeout(t, time.Minute), sh("poweroff"), wire.Streams{})
+	if err != nil && !errors.Is(err, wire.ErrNoExit) || status.Code != 0 { // which of the two comes first is open
+		t.Errorf("poweroff: %+v, %v", status, err)
+	}
 	select {
 	case <-m.Machine.Done():
 	case <-time.After(time.Minute):
