@@ -3,7 +3,7 @@ export CGO_ENABLED := 0
 # Debian keeps e2fsprogs, which the tests compare with, out of an ordinary user's path.
 export PATH := $(PATH):/usr/sbin:/sbin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X github.com/banger-dev/banger/internal/version.Version=$(VERSION)'
+GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X github.com/banger-dev/banger/internal/version.Version=$(VERSION) -X main.version=$(VERSION)'
 GOLANGCI = go tool -modfile=tools/go.mod golangci-lint
 # SMOKE=name runs one scenario; SMOKE=a,b runs two.
 SMOKE ?=
