@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/banger-dev/banger/api"
 )
@@ -189,12 +190,17 @@ func noPrivilegedCall(t *testing.T, b *banger) {
 	daemon := b.command("daemon", "run")
 	strace := exec.Command("strace", append([]string{
 		"-f", "-qq", "-o", trace, "-e",
-		"trace=mount,umount2,fsmount,move_mount,mount_setattr,setuid,setgid,setreuid,setregid,setresuid,setresgid,pivot_root,chroot",
+		"trace=execve,mount,umount2,fsmount,move_mount,mount_setattr,setuid,setgid,setreuid,setregid,setresuid,setresgid,pivot_root,chroot",
 		daemon.Path,
 	}, daemon.Args[1:]...)...)
 	strace.Env = daemon.Env
 	if err := strace.Start(); err != nil {
 		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); b.try("daemon", "status").code != 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) { // else the next command would start a daemon that is not traced
+			t.Fatal("the traced daemon does not answer")
+		}
 	}
 	b.ok("vm", "run", "--rm", "--image", "minimal", "--", "true")
 	b.stopDaemon()
@@ -203,7 +209,10 @@ func noPrivilegedCall(t *testing.T, b *banger) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if calls := regexp.MustCompile(`(?m)^\d+ +\w+\(.*$`).FindAllString(string(data), -1); len(calls) > 0 {
+	if !regexp.MustCompile(`execve\("[^"]*qemu-system`).Match(data) {
+		t.Errorf("the trace does not reach the VMM: %d bytes", len(data))
+	}
+	if calls := regexp.MustCompile(`(?m)^\d+ +\w*(mount|set\w*[ug]id|pivot_root|chroot)\w*\(.*$`).FindAllString(string(data), -1); len(calls) > 0 {
 		t.Errorf("privileged calls:\n%s", strings.Join(calls, "\n"))
 	}
 }
